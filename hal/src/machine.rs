@@ -87,6 +87,9 @@ pub trait Machine: SchedHal + 'static {
     /// A thread's registers.
     type Context: UserContext;
 
+    /// What `e_machine` says in an ELF file that this machine can run: 62 on x86_64, 183 on aarch64.
+    const ELF_MACHINE: u16;
+
     /// The machine's name and features for the boot line, such as `q35, x2APIC, TSC (checked), TSC-deadline`.
     fn describe(&self, out: &mut dyn fmt::Write) -> fmt::Result;
 
