@@ -1,0 +1,137 @@
+//! Copies between the kernel and a user buffer, which is always an (address space, range).
+//!
+//! The loaded page table plays no part: each page is looked up in the space that the buffer belongs to and copied
+//! through the direct map, so a ring can be consumed from any CPU. Nothing is copied unless the page allows it; a copy
+//! that fails half-way has copied the pages before.
+
+use super::{address_space::AddressSpace, direct};
+use core::fmt;
+use hal::{Access, Frame, Machine, PAGE_SIZE, VirtualAddress};
+
+/// The buffer is not wholly mapped user memory with the access that was needed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BadBuffer {
+    /// The first address that failed.
+    pub address: VirtualAddress,
+}
+
+impl fmt::Display for BadBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "user memory at {} cannot be used", self.address)
+    }
+}
+
+/// The part of a buffer that lies in one page.
+struct Chunk {
+    address: VirtualAddress,
+    offset: usize,
+    length: usize,
+}
+
+/// Cuts `length` bytes from `address` at page boundaries; fails where the addresses wrap.
+fn chunks(address: u64, length: usize) -> Result<impl Iterator<Item = Chunk>, BadBuffer> {
+    let wrapped = |_| BadBuffer { address: VirtualAddress(usize::MAX) };
+    let start = usize::try_from(address).map_err(wrapped)?;
+    let end = start.checked_add(length).ok_or(BadBuffer { address: VirtualAddress(start) })?;
+    let mut next = start;
+    Ok(core::iter::from_fn(move || {
+        let address = VirtualAddress(next);
+        let length = (PAGE_SIZE - address.page_offset()).min(end - next);
+        next += length;
+        (length > 0).then_some(Chunk { address, offset: next - length - start, length })
+    }))
+}
+
+fn resolve<M: Machine>(space: &AddressSpace<M>, address: VirtualAddress, need: Access) -> Result<Frame, BadBuffer> {
+    match space.translate(address) {
+        Some((frame, access)) if access.contains(need) => Ok(frame),
+        _ => Err(BadBuffer { address }),
+    }
+}
+
+/// Copies `into.len()` bytes from user memory.
+pub fn copy_from_user<M: Machine>(
+    machine: &M,
+    space: &AddressSpace<M>,
+    address: u64,
+    into: &mut [u8],
+) -> Result<(), BadBuffer> {
+    for chunk in chunks(address, into.len())? {
+        let frame = resolve(space, chunk.address, Access::READ)?;
+        let part = &mut into[chunk.offset..chunk.offset + chunk.length];
+        direct::read(machine, frame, chunk.address.page_offset(), part);
+    }
+    Ok(())
+}
+
+/// Copies `from` into user memory.
+pub fn copy_to_user<M: Machine>(
+    machine: &M,
+    space: &AddressSpace<M>,
+    address: u64,
+    from: &[u8],
+) -> Result<(), BadBuffer> {
+    for chunk in chunks(address, from.len())? {
+        let frame = resolve(space, chunk.address, Access::WRITE)?;
+        let part = &from[chunk.offset..chunk.offset + chunk.length];
+        direct::write(machine, frame, chunk.address.page_offset(), part);
+    }
+    Ok(())
+}
+
+/// Whether `length` bytes at `address` can all be written.
+pub fn check_writable<M: Machine>(space: &AddressSpace<M>, address: u64, length: usize) -> Result<(), BadBuffer> {
+    chunks(address, length)?.try_for_each(|chunk| resolve(space, chunk.address, Access::WRITE).map(|_| ()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_machine::TestMachine;
+    use alloc::{vec, vec::Vec};
+
+    const BASE: usize = 0x20_0000;
+
+    fn space() -> AddressSpace<TestMachine> {
+        let space = AddressSpace::new(TestMachine::with_frames(32)).unwrap();
+        space.map_new(VirtualAddress(BASE), Access::READ | Access::WRITE).unwrap();
+        space.map_new(VirtualAddress(BASE + PAGE_SIZE), Access::READ | Access::WRITE).unwrap();
+        space.map_new(VirtualAddress(BASE + 2 * PAGE_SIZE), Access::READ).unwrap();
+        space
+    }
+
+    #[test]
+    fn bytes_survive_the_way_over_a_page_boundary() {
+        let space = space();
+        let machine = TestMachine::get();
+        let bytes: Vec<u8> = (0..=255).cycle().take(5000).collect();
+        for start in [BASE + 3, BASE + 16] {
+            copy_to_user(machine, &space, start as u64, &bytes).unwrap();
+            let mut back = vec![0; 5000];
+            copy_from_user(machine, &space, start as u64, &mut back).unwrap();
+            assert_eq!(back, bytes);
+        }
+    }
+
+    #[test]
+    fn kernel_unmapped_read_only_and_wrapping_buffers_are_refused() {
+        let space = space();
+        let machine = TestMachine::get();
+        let mut buffer = [0; 64];
+        let bad = |address: usize| Err(BadBuffer { address: VirtualAddress(address) });
+        for address in [0, TestMachine::USER_END, usize::MAX - 4095, BASE + 3 * PAGE_SIZE] {
+            assert_eq!(copy_from_user(machine, &space, address as u64, &mut buffer), bad(address));
+        }
+        assert_eq!(copy_from_user(machine, &space, u64::MAX - 3, &mut buffer), bad(usize::MAX - 3));
+        let last = BASE + 3 * PAGE_SIZE;
+        assert_eq!(copy_from_user(machine, &space, last as u64 - 32, &mut buffer), bad(last));
+        assert_eq!(copy_to_user(machine, &space, last as u64 - 64, &buffer), bad(last - 64));
+        assert_eq!(check_writable(&space, last as u64 - 64, 1), bad(last - 64));
+        assert_eq!(check_writable(&space, BASE as u64, 2 * PAGE_SIZE), Ok(()));
+    }
+
+    #[test]
+    fn an_empty_buffer_touches_nothing() {
+        assert_eq!(copy_from_user(TestMachine::get(), &space(), 0, &mut []), Ok(()));
+    }
+}
