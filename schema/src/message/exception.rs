@@ -1,0 +1,74 @@
+//! `CapException`: why a capability did not do what a call asked.
+
+use super::{
+    decode::{DecodeError, Message},
+    encode::{EncodeError, Encoder},
+};
+use crate::{
+    generated::{layout::cap_exception as layout, messages_capnp::cap_exception},
+    subslice,
+};
+
+/// What kind of reason, and so what the caller can do about it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u16)]
+pub enum ExceptionKind {
+    /// It went wrong; trying again will not help.
+    Failed = 0,
+    /// A resource is exhausted for now.
+    Overloaded = 1,
+    /// The object is gone.
+    Disconnected = 2,
+    /// The object does not know the method.
+    Unimplemented = 3,
+    /// A parameter has a value that the method does not take.
+    InvalidArgument = 4,
+}
+
+impl ExceptionKind {
+    /// Every kind, by ordinal.
+    pub const ALL: [Self; 5] =
+        [Self::Failed, Self::Overloaded, Self::Disconnected, Self::Unimplemented, Self::InvalidArgument];
+
+    /// The kind's name in the schema.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Overloaded => "overloaded",
+            Self::Disconnected => "disconnected",
+            Self::Unimplemented => "unimplemented",
+            Self::InvalidArgument => "invalidArgument",
+        }
+    }
+}
+
+/// An exception, as it travels.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Exception<'a> {
+    /// What kind of reason.
+    pub kind: ExceptionKind,
+    /// The reason, for people.
+    pub reason: &'a str,
+}
+
+impl<'a> Exception<'a> {
+    /// Writes the exception; gives the message's bytes.
+    pub fn encode(&self, buffer: &mut [u8]) -> Result<usize, EncodeError> {
+        let mut encoder = Encoder::new(buffer, layout::DATA_WORDS, layout::POINTERS)?;
+        encoder.set_u16(layout::TYPE, self.kind as u16);
+        encoder.set_text(layout::REASON, self.reason)?;
+        Ok(encoder.finish())
+    }
+
+    /// Reads an exception.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let message = Message::open(bytes)?;
+        let root: cap_exception::Reader<'_> = message.root()?;
+        let kind = root.get_type().map_err(|unknown| DecodeError::UnknownEnumerant(unknown.0))?;
+        let reason = subslice::rebind(bytes, root.get_reason()?.as_bytes()).unwrap_or_default();
+        let reason = core::str::from_utf8(reason).map_err(|_| DecodeError::NotUtf8)?;
+        let ordinal = kind as usize;
+        let kind = *ExceptionKind::ALL.get(ordinal).ok_or(DecodeError::UnknownEnumerant(kind as u16))?;
+        Ok(Self { kind, reason })
+    }
+}
