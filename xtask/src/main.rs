@@ -1,2 +1,74 @@
-//! Placeholder.
-fn main() {}
+//! The only entry point a person types: set-up, build, run, test, soak and the layer check.
+//!
+//! `cargo xtask help` lists the commands. Each one brings the machine into order first (see [`setup`]), so a fresh clone
+//! needs no preparation.
+
+mod build;
+mod layers;
+mod process;
+mod setup;
+mod toolchain;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Target;
+
+/// Everything that is done with Tessera from a shell.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what the project needs and is not there yet
+    Setup,
+    /// Build the kernels and the user programs for both machines
+    Build {
+        /// Show nothing unless the build fails
+        #[arg(long)]
+        quiet: bool,
+    },
+    /// Check that no crate or module depends on one that it must not know
+    CheckLayers,
+}
+
+fn main() -> ExitCode {
+    match perform(Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(task: Task) -> Result<()> {
+    match task {
+        Task::Setup => setup::explain(),
+        Task::Build { quiet } => build_all(if quiet { build::Noise::Kept } else { build::Noise::Shown }),
+        Task::CheckLayers => {
+            layers::check()?;
+            println!("check-layers: every dependency is an allowed one.");
+            Ok(())
+        }
+    }
+}
+
+fn build_all(noise: build::Noise) -> Result<()> {
+    let toolchain = setup::ensure()?;
+    for target in Target::ALL {
+        let artifacts = build::build(toolchain, target, noise)?;
+        println!("{}: kernel {}", target.triple(), artifacts.kernel.display());
+        for program in artifacts.programs {
+            println!("{}: program {}", target.triple(), program.path.display());
+        }
+    }
+    Ok(())
+}
