@@ -1,1 +1,1 @@
-//! Placeholder.
+//! [`FakeMachine`]: a machine for tests on the host, in virtual time.

@@ -17,9 +17,11 @@ pub mod cpu;
 pub mod fake;
 pub mod irq;
 pub mod machine;
+pub mod probe;
 pub mod request;
 pub mod sched;
-mod sync;
+#[doc(hidden)]
+pub mod sync;
 pub mod time;
 pub mod trap;
 
@@ -27,6 +29,7 @@ pub use address::{Access, Frame, PAGE_SIZE, PhysicalAddress, VirtualAddress};
 pub use cpu::{CpuId, CpuSet, CpuTopology};
 pub use irq::{IrqLine, Route, RouteError};
 pub use machine::{BootInfo, ExitStatus, Machine, MemoryRegion, PageTableEntry, UserContext};
+pub use probe::{LOCK_RANKS, LockLedger, LockOrderViolation, Probe};
 pub use request::{RequestWord, Requests, Ticket};
 pub use sched::{ArmError, Clockevent, InterruptState, SchedHal};
 pub use time::{Duration, Instant};

@@ -8,7 +8,7 @@
 //! Ordering: a post releases everything the poster wrote before it; a take acquires it; an acknowledgement releases
 //! what the server did; [`RequestWord::is_acknowledged`] acquires it.
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Fault, Ordering};
 
 bitflags::bitflags! {
     /// What one CPU may ask of another.
@@ -80,7 +80,7 @@ impl RequestWord {
         let mut old = self.posted.load(Ordering::Relaxed);
         loop {
             let new = (old | bits).wrapping_add(1 << SEQUENCE_SHIFT);
-            match self.posted.compare_exchange_weak(old, new, Ordering::AcqRel, Ordering::Relaxed) {
+            match self.replace(old, new) {
                 Ok(_) => {
                     return Posted {
                         ticket: Ticket(new >> SEQUENCE_SHIFT),
@@ -108,12 +108,22 @@ impl RequestWord {
 
     /// Says that what was taken is done. Only the owning CPU, in the order of the takes.
     pub fn acknowledge(&self, taken: Taken) {
-        self.acknowledged.store(taken.ticket.0, Ordering::Release);
+        let order = if Fault::AcknowledgeWithoutRelease.is_active() { Ordering::Relaxed } else { Ordering::Release };
+        self.acknowledged.store(taken.ticket.0, order);
     }
 
     /// Whether the post with this ticket was served.
     pub fn is_acknowledged(&self, ticket: Ticket) -> bool {
         self.acknowledged.load(Ordering::Acquire) >= ticket.0
+    }
+
+    fn replace(&self, old: u64, new: u64) -> Result<u64, u64> {
+        if Fault::PostByLoadAndStore.is_active() {
+            self.posted.store(new, Ordering::Release);
+            return Ok(old);
+        }
+        let order = if Fault::PostWithoutRelease.is_active() { Ordering::Relaxed } else { Ordering::AcqRel };
+        self.posted.compare_exchange_weak(old, new, order, Ordering::Relaxed)
     }
 }
 
@@ -123,7 +133,7 @@ impl Default for RequestWord {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
 

@@ -1,6 +1,6 @@
 //! [`SchedHal`]: all that `kernel-core` needs of a machine.
 
-use crate::{CpuId, CpuTopology, Duration, Instant, IrqLine, RequestWord, Requests, Route, RouteError, Ticket};
+use crate::{CpuId, CpuTopology, Duration, Instant, IrqLine, Probe, RequestWord, Requests, Route, RouteError, Ticket};
 use core::fmt;
 
 /// What a CPU's one-shot clockevent can do.
@@ -94,6 +94,12 @@ pub trait SchedHal: Send + Sync {
     /// Waits for an interrupt. Called with interrupts masked; makes them deliverable and waits in one step, so that
     /// none is missed; lets those that are pending in; returns with interrupts masked. May return early.
     fn idle(&self);
+
+    /// Told of each lock and each shared write of the scheduler. A machine has no use for it; a fake counts.
+    #[inline(always)]
+    fn probe(&self, probe: Probe) {
+        let _ = probe;
+    }
 }
 
 /// A HAL behind a shared reference is a HAL.
@@ -136,5 +142,8 @@ impl<H: SchedHal> SchedHal for &'static H {
     }
     fn idle(&self) {
         (**self).idle();
+    }
+    fn probe(&self, probe: Probe) {
+        (**self).probe(probe);
     }
 }
