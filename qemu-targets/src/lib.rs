@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The run targets, what is expected of each, and the harness that boots them in QEMU.
+
+pub mod qemu;

@@ -1,0 +1,238 @@
+//! How the guest's instructions are executed, and the decision whether KVM can be trusted.
+//!
+//! `/dev/kvm` may exist and not work: under some nested hypervisors a guest hangs without a word as soon as it enters
+//! long mode. So KVM is used only after a short boot of the real kernel has printed a line within a time limit. The answer
+//! holds until the machine is booted again or a day has passed.
+
+use std::fmt;
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::launch::{Launch, Machine};
+use super::session::{self, Limits};
+
+/// How long the probe boot may stay silent.
+const PROBE_LIMIT: Duration = Duration::from_secs(5);
+
+/// How the guest's instructions are executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accelerator {
+    /// Translated, one host thread for each virtual CPU.
+    Tcg,
+    /// Translated on one host thread, one instruction per nanosecond of virtual time: every run is the same.
+    Counted,
+    /// By the host's CPU.
+    Kvm,
+}
+
+impl Accelerator {
+    pub(super) const fn arguments(self, machine: Machine) -> &'static [&'static str] {
+        match (self, machine) {
+            (Self::Tcg, _) => &["-accel", "tcg,thread=multi"],
+            (Self::Counted, _) => {
+                &["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-rtc", "base=2026-01-01,clock=vm"]
+            }
+            (Self::Kvm, _) => &["-accel", "kvm"],
+        }
+    }
+
+    pub(super) const fn cpu_model(self, machine: Machine) -> &'static str {
+        match (self, machine) {
+            (Self::Kvm, _) => "host",
+            // The emulated x2APIC reads the counter at a moment that exact counting forbids, and QEMU aborts.
+            (Self::Counted, Machine::Q35) => "max,-x2apic",
+            _ => "max",
+        }
+    }
+}
+
+impl fmt::Display for Accelerator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcg => "TCG",
+            Self::Counted => "TCG with exact instruction counting",
+            Self::Kvm => "KVM",
+        })
+    }
+}
+
+/// What the person asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// KVM where it works.
+    Auto,
+    /// Translation.
+    Tcg,
+    /// KVM or nothing.
+    Kvm,
+    /// Exact counting.
+    Counted,
+}
+
+/// The decision, with its reason for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// What to use.
+    pub accelerator: Accelerator,
+    /// Why.
+    pub reason: String,
+}
+
+/// KVM was demanded and cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("KVM cannot be used: {0}")]
+pub struct ChoiceError(String);
+
+/// Whether KVM works for a machine, or why not.
+pub type ProbeAnswer = Result<(), String>;
+
+/// Decides. `probe` boots the machine under KVM and is asked only when the answer depends on it.
+pub fn choose(request: Request, machine: Machine, probe: impl FnOnce() -> ProbeAnswer) -> Result<Choice, ChoiceError> {
+    let choice = |accelerator, reason: &str| Ok(Choice { accelerator, reason: reason.to_owned() });
+    match request {
+        Request::Tcg => return choice(Accelerator::Tcg, "asked for"),
+        Request::Counted => return choice(Accelerator::Counted, "asked for"),
+        Request::Auto | Request::Kvm => {}
+    }
+    let host = std::env::consts::ARCH;
+    let answer = if host == machine.architecture() {
+        probe()
+    } else {
+        Err(format!("the host is {host}, the guest {}", machine.architecture()))
+    };
+    match answer {
+        Ok(()) => choice(Accelerator::Kvm, "a probe boot under KVM answered"),
+        Err(reason) if request == Request::Auto => choice(Accelerator::Tcg, &reason),
+        Err(reason) => Err(ChoiceError(reason)),
+    }
+}
+
+/// Boots `kernel` under KVM until its first line, and remembers the answer in `folder`.
+pub fn probe_kvm(machine: Machine, kernel: &Path, folder: &Path) -> ProbeAnswer {
+    if let Err(error) = fs::File::options().read(true).write(true).open("/dev/kvm") {
+        return Err(format!("/dev/kvm cannot be opened: {error}"));
+    }
+    let memory = Memory { file: folder.join("kvm-probe"), stamp: stamp() };
+    if let Some(answer) = memory.recall() {
+        return answer;
+    }
+    let answer = boot_under_kvm(machine, kernel);
+    memory.keep(&answer);
+    answer
+}
+
+fn boot_under_kvm(machine: Machine, kernel: &Path) -> ProbeAnswer {
+    let mut launch = Launch::new(machine, kernel.to_owned());
+    launch.accelerator = Accelerator::Kvm;
+    launch.cpus = 1;
+    let limits = Limits { silence: PROBE_LIMIT, total: PROBE_LIMIT };
+    let mut has_answered = false;
+    let outcome = session::run(&launch, limits, &mut |line| {
+        // Firmware may print too; only the kernel's own words count.
+        has_answered |= line.contains("tessera");
+        if has_answered { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    match outcome {
+        Ok(_) if has_answered => Ok(()),
+        Ok(outcome) => Err(format!(
+            "a probe boot under KVM printed nothing within {} s ({})",
+            PROBE_LIMIT.as_secs(),
+            outcome.ending
+        )),
+        Err(error) => Err(format!("a probe boot under KVM could not start: {error}")),
+    }
+}
+
+/// This boot of the host and this day.
+fn stamp() -> String {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let day = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs() / 86_400);
+    format!("{} {day}", boot.trim())
+}
+
+/// The remembered answer: one file, two lines.
+struct Memory {
+    file: PathBuf,
+    stamp: String,
+}
+
+impl Memory {
+    fn recall(&self) -> Option<ProbeAnswer> {
+        let text = fs::read_to_string(&self.file).ok()?;
+        let (stamp, answer) = text.split_once('\n')?;
+        if stamp != self.stamp {
+            return None;
+        }
+        Some(match answer.trim_end().strip_prefix("no: ") {
+            None => Ok(()),
+            Some(reason) => Err(reason.to_owned()),
+        })
+    }
+
+    fn keep(&self, answer: &ProbeAnswer) {
+        let verdict = match answer {
+            Ok(()) => "yes".to_owned(),
+            Err(reason) => format!("no: {}", reason.replace('\n', " ")),
+        };
+        if let Some(folder) = self.file.parent() {
+            // A probe that cannot be remembered is only slow.
+            let _ = fs::create_dir_all(folder);
+        }
+        let _ = fs::write(&self.file, format!("{}\n{verdict}\n", self.stamp));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn native() -> Machine {
+        if std::env::consts::ARCH == "x86_64" { Machine::Q35 } else { Machine::Virt }
+    }
+
+    fn foreign() -> Machine {
+        if std::env::consts::ARCH == "x86_64" { Machine::Virt } else { Machine::Q35 }
+    }
+
+    #[test]
+    fn kvm_is_used_only_after_its_probe_answered() {
+        assert_eq!(choose(Request::Auto, native(), || Ok(())).unwrap().accelerator, Accelerator::Kvm);
+        let choice = choose(Request::Auto, native(), || Err("it hung".into())).unwrap();
+        assert_eq!(choice, Choice { accelerator: Accelerator::Tcg, reason: "it hung".into() });
+    }
+
+    #[test]
+    fn demanded_kvm_that_does_not_answer_is_an_error() {
+        let error = choose(Request::Kvm, native(), || Err("it hung".into())).unwrap_err();
+        assert_eq!(error.to_string(), "KVM cannot be used: it hung");
+    }
+
+    #[test]
+    fn a_foreign_architecture_is_never_probed() {
+        let choice = choose(Request::Auto, foreign(), || panic!("probed")).unwrap();
+        assert_eq!(choice.accelerator, Accelerator::Tcg);
+        assert!(choice.reason.contains("the guest"), "{}", choice.reason);
+    }
+
+    #[test]
+    fn a_request_for_tcg_needs_no_probe() {
+        assert_eq!(choose(Request::Tcg, native(), || panic!("probed")).unwrap().accelerator, Accelerator::Tcg);
+        assert_eq!(choose(Request::Counted, native(), || panic!("probed")).unwrap().accelerator, Accelerator::Counted);
+    }
+
+    #[test]
+    fn an_answer_is_remembered_until_the_next_boot_or_day() {
+        let folder = std::env::temp_dir().join(format!("tessera-probe-{}", std::process::id()));
+        let memory = Memory { file: folder.join("kvm-probe"), stamp: "boot 1".into() };
+        assert_eq!(memory.recall(), None);
+        memory.keep(&Err("it\nhung".into()));
+        assert_eq!(memory.recall(), Some(Err("it hung".into())));
+        memory.keep(&Ok(()));
+        assert_eq!(memory.recall(), Some(Ok(())));
+        let later = Memory { file: memory.file.clone(), stamp: "boot 2".into() };
+        assert_eq!(later.recall(), None);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

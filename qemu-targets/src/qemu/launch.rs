@@ -1,0 +1,175 @@
+//! What to boot, and the QEMU command line for it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::accelerator::Accelerator;
+
+/// A machine that QEMU emulates and a platform binary exists for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machine {
+    /// The x86_64 PC with ICH9.
+    Q35,
+    /// The aarch64 board without real hardware behind it.
+    Virt,
+}
+
+impl Machine {
+    /// The emulator's program name.
+    pub const fn emulator(self) -> &'static str {
+        match self {
+            Self::Q35 => "qemu-system-x86_64",
+            Self::Virt => "qemu-system-aarch64",
+        }
+    }
+
+    /// The architecture as Rust names it.
+    pub const fn architecture(self) -> &'static str {
+        match self {
+            Self::Q35 => "x86_64",
+            Self::Virt => "aarch64",
+        }
+    }
+
+    /// The status with which QEMU ends when the guest reports success.
+    pub const fn success_status(self) -> i32 {
+        match self {
+            // isa-debug-exit turns the value 0x10 into 2 * 0x10 + 1.
+            Self::Q35 => 33,
+            Self::Virt => 0,
+        }
+    }
+
+    /// The status with which QEMU ends when the guest reports a failure.
+    pub const fn failure_status(self) -> i32 {
+        match self {
+            Self::Q35 => 35,
+            Self::Virt => 1,
+        }
+    }
+}
+
+/// One boot of one kernel.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The machine.
+    pub machine: Machine,
+    /// The kernel file.
+    pub kernel: PathBuf,
+    /// The manifest with the programs inside.
+    pub initrd: Option<PathBuf>,
+    /// The kernel's own options, `key=value` separated by spaces.
+    pub options: String,
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// How instructions are executed.
+    pub accelerator: Accelerator,
+    /// QEMU's CPU model with its feature switches; `None` takes the accelerator's best one.
+    pub cpu_model: Option<String>,
+    /// Bytes typed on the serial line as soon as the guest takes them.
+    pub input: Vec<u8>,
+}
+
+impl Launch {
+    /// A boot with 4 CPUs, 512 MiB and TCG.
+    pub fn new(machine: Machine, kernel: PathBuf) -> Self {
+        Self {
+            machine,
+            kernel,
+            initrd: None,
+            options: String::new(),
+            cpus: 4,
+            memory_mib: 512,
+            accelerator: Accelerator::Tcg,
+            cpu_model: None,
+            input: Vec::new(),
+        }
+    }
+
+    /// The emulator's arguments.
+    pub fn arguments(&self) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = Vec::new();
+        let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
+        add(&[
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-serial",
+            "stdio",
+            "-monitor",
+            "none",
+            "-no-reboot",
+        ]);
+        match self.machine {
+            Machine::Q35 => add(&["-machine", "q35", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]),
+            Machine::Virt => add(&["-machine", "virt,gic-version=3", "-semihosting-config", "enable=on,target=native"]),
+        }
+        add(self.accelerator.arguments(self.machine));
+        add(&["-cpu", self.cpu_model.as_deref().unwrap_or(self.accelerator.cpu_model(self.machine))]);
+        add(&["-smp", &self.cpus.to_string(), "-m", &self.memory_mib.to_string()]);
+        if !self.options.is_empty() {
+            add(&["-append", &self.options]);
+        }
+        arguments.extend(["-kernel".into(), self.kernel.clone().into_os_string()]);
+        if let Some(initrd) = &self.initrd {
+            arguments.extend(["-initrd".into(), initrd.clone().into_os_string()]);
+        }
+        arguments
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(launch: &Launch) -> String {
+        launch.arguments().iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_pc_ends_through_its_debug_port_and_runs_all_cpus_in_parallel() {
+        let mut launch = Launch::new(Machine::Q35, "q35".into());
+        launch.initrd = Some("image".into());
+        launch.options = "seconds=3".into();
+        let line = line(&launch);
+        for part in [
+            "-machine q35",
+            "isa-debug-exit,iobase=0xf4",
+            "-accel tcg,thread=multi",
+            "-cpu max ",
+            "-smp 4",
+            "-append seconds=3",
+            "-initrd image",
+        ] {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+    }
+
+    #[test]
+    fn exact_counting_has_no_x2apic_on_a_pc() {
+        let mut launch = Launch::new(Machine::Q35, "q35".into());
+        launch.accelerator = Accelerator::Counted;
+        let line = line(&launch);
+        assert!(line.contains("-accel tcg,thread=single -icount shift=0,sleep=off"), "{line}");
+        assert!(line.contains("-cpu max,-x2apic") && line.contains("-rtc base=2026-01-01,clock=vm"), "{line}");
+    }
+
+    #[test]
+    fn a_chosen_cpu_model_wins() {
+        let mut launch = Launch::new(Machine::Q35, "q35".into());
+        launch.cpu_model = Some("qemu64".into());
+        assert!(line(&launch).contains("-cpu qemu64"));
+    }
+
+    #[test]
+    fn the_arm_board_has_a_redistributor_per_cpu_and_reports_its_status() {
+        let line = line(&Launch::new(Machine::Virt, "virt".into()));
+        assert!(
+            line.contains("-machine virt,gic-version=3") && line.contains("-semihosting-config enable=on"),
+            "{line}"
+        );
+    }
+}
