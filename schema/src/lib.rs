@@ -12,7 +12,11 @@
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
+#[cfg(feature = "std")]
+pub mod build;
 pub mod generated;
+#[cfg(feature = "alloc")]
+pub mod manifest;
 pub mod message;
 
 mod subslice;
