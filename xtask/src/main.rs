@@ -7,6 +7,7 @@ mod build;
 mod layers;
 mod process;
 mod setup;
+mod test;
 mod toolchain;
 mod workspace;
 
@@ -35,6 +36,14 @@ enum Task {
         #[arg(long)]
         quiet: bool,
     },
+    /// Check everything: format, lints, documents, layers, tests on the host and in QEMU
+    Test {
+        /// Only the steps whose name contains one of these words
+        only: Vec<String>,
+        /// Print the names of the steps and do nothing
+        #[arg(long)]
+        list: bool,
+    },
     /// Check that no crate or module depends on one that it must not know
     CheckLayers,
 }
@@ -53,6 +62,8 @@ fn perform(task: Task) -> Result<()> {
     match task {
         Task::Setup => setup::explain(),
         Task::Build { quiet } => build_all(if quiet { build::Noise::Kept } else { build::Noise::Shown }),
+        Task::Test { list: true, .. } => test::list(),
+        Task::Test { only, list: false } => test::run(&only),
         Task::CheckLayers => {
             layers::check()?;
             println!("check-layers: every dependency is an allowed one.");

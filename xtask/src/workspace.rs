@@ -30,6 +30,14 @@ impl Target {
             Self::Aarch64 => "virt",
         }
     }
+
+    /// The package that implements the HAL for this target.
+    pub const fn architecture_crate(self) -> &'static str {
+        match self {
+            Self::X86_64 => "tessera-arch-x86_64",
+            Self::Aarch64 => "tessera-arch-aarch64",
+        }
+    }
 }
 
 /// The root folder of the project.

@@ -1,0 +1,40 @@
+//! `cargo xtask test`: everything that must hold, in one command, the same for a person and for continuous integration.
+//!
+//! Steps are grouped in phases; the steps of a phase run on a few workers, phases follow each other. A step that fails
+//! stops nothing else: its whole output is printed, the run goes on, and the last line counts.
+
+mod boots;
+mod checks;
+mod runner;
+
+use anyhow::{Result, bail};
+
+use crate::setup;
+
+/// Runs every step whose name contains one of `only` (all of them if it is empty).
+pub fn run(only: &[String]) -> Result<()> {
+    let toolchain = setup::ensure()?;
+    let mut phases = checks::phases(toolchain);
+    phases.extend(boots::phases(toolchain));
+    for phase in &mut phases {
+        phase.keep(only);
+    }
+    let total: usize = phases.iter().map(runner::Phase::len).sum();
+    if total == 0 {
+        bail!("no step's name contains {}; `cargo xtask test --list` prints them", only.join(" or "));
+    }
+    let summary = runner::run(phases);
+    println!("{} passed, {} failed", summary.passed, summary.failed);
+    if summary.failed > 0 { bail!("{} of {total} steps failed", summary.failed) } else { Ok(()) }
+}
+
+/// Prints the names of all steps in their order.
+pub fn list() -> Result<()> {
+    let toolchain = setup::ensure()?;
+    for phase in checks::phases(toolchain).into_iter().chain(boots::phases(toolchain)) {
+        for name in phase.names() {
+            println!("{name}");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! The steps that need no machine: formatting, lints, documents, layers, and the tests that run on the host.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::runner::{Phase, Step};
+use crate::toolchain::Toolchain;
+use crate::workspace::Target;
+use crate::{layers, process};
+
+/// Packages whose code and tests run on the host.
+const HOST_PACKAGES: [&str; 7] =
+    ["tessera-hal", "kernel-core", "tessera-abi", "tessera-schema", "tessera-kernel", "qemu-targets", "xtask"];
+
+/// Packages that are built for the bare machine only; their dependencies are linted with them.
+const BARE_PACKAGES: [&str; 2] = ["tessera-rt", "demos"];
+
+/// cargo allows one build at a time in a target folder, but one step's tests run while another's are being built.
+const WORKERS: usize = 2;
+
+/// All phases of this kind.
+pub fn phases(toolchain: Toolchain) -> Vec<Phase> {
+    let mut steps = vec![
+        cargo_step("formatting", toolchain, &["fmt", "--all", "--check"], &[]),
+        Step::new("layers", layers::check),
+        cargo_step(
+            "lints on the host",
+            toolchain,
+            &with_host_packages(&["clippy", "--all-targets"], &["--", "-D", "warnings"]),
+            &[],
+        ),
+    ];
+    for target in Target::ALL {
+        let mut arguments = vec!["clippy", "--target", target.triple(), "--package", target.platform()];
+        arguments.extend(BARE_PACKAGES.iter().flat_map(|package| ["--package", package]));
+        arguments.extend(["--", "-D", "warnings"]);
+        steps.push(cargo_step(&format!("lints for {}", target.triple()), toolchain, &arguments, &[]));
+    }
+    steps.push(cargo_step("tests on the host", toolchain, &with_host_packages(&["test", "--no-fail-fast"], &[]), &[]));
+    steps.extend(documents(toolchain));
+    vec![Phase::new(WORKERS, steps)]
+}
+
+/// rustdoc without warnings: host crates for the host, the rest for its own machine.
+fn documents(toolchain: Toolchain) -> Vec<Step> {
+    let strict = [("RUSTDOCFLAGS", "-D warnings")];
+    let host = with_host_packages(&["doc", "--no-deps"], &[]);
+    let mut steps = vec![cargo_step("documents of the host crates", toolchain, &host, &strict)];
+    for target in Target::ALL {
+        let mut arguments = vec!["doc", "--no-deps", "--target", target.triple()];
+        arguments.extend(["--package", target.platform(), "--package", target.architecture_crate()]);
+        arguments.extend(BARE_PACKAGES.iter().flat_map(|package| ["--package", package]));
+        steps.push(cargo_step(&format!("documents for {}", target.triple()), toolchain, &arguments, &strict));
+    }
+    steps
+}
+
+fn with_host_packages<'a>(before: &[&'a str], after: &[&'a str]) -> Vec<&'a str> {
+    let packages = HOST_PACKAGES.iter().flat_map(|package| ["--package", *package]);
+    before.iter().copied().chain(packages).chain(after.iter().copied()).collect()
+}
+
+fn cargo_step(name: &str, toolchain: Toolchain, arguments: &[&str], environment: &[(&str, &str)]) -> Step {
+    let mut command: Command = toolchain.cargo();
+    command.args(arguments).envs(environment.iter().copied());
+    Step::new(name, move || -> Result<()> { process::capture(&mut command).map(drop) })
+}
