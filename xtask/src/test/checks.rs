@@ -10,8 +10,16 @@ use crate::workspace::Target;
 use crate::{layers, process};
 
 /// Packages whose code and tests run on the host.
-const HOST_PACKAGES: [&str; 7] =
-    ["tessera-hal", "kernel-core", "tessera-abi", "tessera-schema", "tessera-kernel", "qemu-targets", "xtask"];
+const HOST_PACKAGES: [&str; 8] = [
+    "tessera-hal",
+    "kernel-core",
+    "tessera-abi",
+    "tessera-schema",
+    "schema-codegen",
+    "tessera-kernel",
+    "qemu-targets",
+    "xtask",
+];
 
 /// Packages that are built for the bare machine only; their dependencies are linted with them.
 const BARE_PACKAGES: [&str; 2] = ["tessera-rt", "demos"];
