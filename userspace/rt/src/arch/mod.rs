@@ -1,0 +1,26 @@
+//! The one place that knows the machine: entry, the two system calls, the current CPU.
+
+cfg_if::cfg_if! {
+    if #[cfg(target_arch = "x86_64")] {
+        mod x86_64;
+        use x86_64 as machine;
+    } else if #[cfg(target_arch = "aarch64")] {
+        mod aarch64;
+        use aarch64 as machine;
+    }
+}
+
+pub use machine::current_cpu;
+use tessera_abi::system_call;
+
+/// `cap_enter`: hands the submission queue to the kernel and waits for completions. Negative: a `SystemCallError`.
+pub fn cap_enter(min_complete: u32, timeout_ns: u64) -> isize {
+    machine::system_call(system_call::CAP_ENTER, min_complete as usize, timeout_ns)
+}
+
+/// `exit`.
+pub fn exit(code: i32) -> ! {
+    loop {
+        machine::system_call(system_call::EXIT, code as usize, 0);
+    }
+}

@@ -1,0 +1,186 @@
+//! The program's side of its ring: fill submissions, enter the kernel, take completions.
+//!
+//! Any number of submissions (up to the queue's size) may be outstanding; [`Ring::call`] keeps completions that it was
+//! not waiting for and hands them to the next [`Ring::complete`]. A program has one thread, so one borrow at a time is
+//! enough; a second one (a panic in the middle of a call) is refused.
+
+use crate::{CallError, arch};
+use core::{
+    cell::UnsafeCell,
+    ptr,
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+};
+use tessera_abi::{
+    ring::{
+        CQ_ENTRIES, CompletionEntry, EXCEPTION, MAX_MESSAGE_BYTES, Operation, RING_PAGES, SQ_ENTRIES, SubmissionEntry,
+        header,
+    },
+    system_call::WAIT_FOREVER,
+};
+use tessera_schema::message::Request;
+
+const PAGE_BYTES: usize = 4096;
+/// Bytes of the buffer that parameters are encoded into: enough for every method.
+pub const PARAMS_BYTES: usize = 512;
+/// Completions that a call may set aside.
+const SET_ASIDE: usize = 16;
+
+/// The ring and what the program keeps beside it.
+pub struct Ring {
+    base: *mut u8,
+    next_user_data: u64,
+    set_aside: [Option<CompletionEntry>; SET_ASIDE],
+}
+
+/// The submission queue is full: enter the kernel first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct QueueFull;
+
+/// How a call completed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Completed {
+    /// The results' bytes.
+    Results(usize),
+    /// The exception's bytes.
+    Exception(usize),
+}
+
+struct Shared {
+    taken: AtomicBool,
+    ring: UnsafeCell<Ring>,
+}
+
+// SAFETY: `with` lets one borrow at a time through, and a program has one thread.
+unsafe impl Sync for Shared {}
+
+static SHARED: Shared = Shared {
+    taken: AtomicBool::new(true),
+    ring: UnsafeCell::new(Ring { base: ptr::null_mut(), next_user_data: 1 << 63, set_aside: [None; SET_ASIDE] }),
+};
+
+/// Makes the ring at `address` the program's.
+///
+/// # Safety
+///
+/// `address` is that of the ring that the kernel mapped for this thread, and this is called once.
+pub unsafe fn initialize(address: usize) {
+    // SAFETY: `taken` is set from the start, so nobody else has a reference before the store below.
+    unsafe { (*SHARED.ring.get()).base = address as *mut u8 };
+    SHARED.taken.store(false, Ordering::Release);
+}
+
+/// Runs `work` with the ring, or gives `None` if it is in use (or not there yet).
+pub fn with<T>(work: impl FnOnce(&mut Ring) -> T) -> Option<T> {
+    if SHARED.taken.swap(true, Ordering::Acquire) {
+        return None;
+    }
+    // SAFETY: the swap above saw the ring free, so this is the only reference until `taken` is cleared.
+    let result = work(unsafe { &mut *SHARED.ring.get() });
+    SHARED.taken.store(false, Ordering::Release);
+    Some(result)
+}
+
+impl Ring {
+    fn word(&self, offset: usize) -> &AtomicU32 {
+        // SAFETY: the offsets are those of aligned `u32` words in the header page, which stays mapped; kernel and
+        // program touch them as atomics alone.
+        unsafe { AtomicU32::from_ptr(self.base.wrapping_add(offset).cast()) }
+    }
+
+    /// Puts a submission into the queue. The kernel sees it when the program next enters.
+    ///
+    /// # Safety
+    ///
+    /// If the entry is a CALL whose addresses lie in memory of this program, then the results buffer stays alive and
+    /// untouched until the completion was taken, and the parameters until the program has entered the kernel.
+    pub unsafe fn submit(&mut self, entry: &SubmissionEntry) -> Result<(), QueueFull> {
+        let tail = self.word(header::SQ_TAIL).load(Ordering::Relaxed);
+        let head = self.word(header::SQ_HEAD).load(Ordering::Acquire);
+        if tail.wrapping_sub(head) >= SQ_ENTRIES {
+            return Err(QueueFull);
+        }
+        let slot = PAGE_BYTES + (tail % SQ_ENTRIES) as usize * size_of::<SubmissionEntry>();
+        // SAFETY: the slot lies in the ring's second page, is aligned, and free: the kernel has consumed what stood
+        // there, as its head says.
+        unsafe { self.base.wrapping_add(slot).cast::<SubmissionEntry>().write(*entry) };
+        self.word(header::SQ_TAIL).store(tail.wrapping_add(1), Ordering::Release);
+        Ok(())
+    }
+
+    /// Submits a NOP, which completes with `argument` as its value.
+    pub fn submit_nop(&mut self, user_data: u64, argument: u64) -> Result<(), QueueFull> {
+        let entry = SubmissionEntry { operation: Operation::Nop as u8, user_data, argument, ..Default::default() };
+        // SAFETY: a NOP has no buffers.
+        unsafe { self.submit(&entry) }
+    }
+
+    /// Enters the kernel, which consumes the submissions, until `min_complete` completions wait or the time is over.
+    /// Gives how many wait.
+    pub fn enter(&mut self, min_complete: u32, timeout_ns: u64) -> Result<u32, CallError> {
+        match arch::cap_enter(min_complete, timeout_ns) {
+            error @ ..0 => Err(CallError::SystemCall(error as i32)),
+            waiting => Ok(waiting as u32),
+        }
+    }
+
+    /// Takes the next completion.
+    pub fn complete(&mut self) -> Option<CompletionEntry> {
+        let set_aside = self.set_aside.iter_mut().find_map(Option::take);
+        set_aside.or_else(|| self.complete_fresh())
+    }
+
+    fn complete_fresh(&mut self) -> Option<CompletionEntry> {
+        let head = self.word(header::CQ_HEAD).load(Ordering::Relaxed);
+        let tail = self.word(header::CQ_TAIL).load(Ordering::Acquire);
+        if head == tail {
+            return None;
+        }
+        let slot = (RING_PAGES - 1) * PAGE_BYTES + (head % CQ_ENTRIES) as usize * size_of::<CompletionEntry>();
+        // SAFETY: the slot lies in the ring's third page, is aligned, and was filled by the kernel, as its tail says.
+        let entry = unsafe { self.base.wrapping_add(slot).cast::<CompletionEntry>().read() };
+        self.word(header::CQ_HEAD).store(head.wrapping_add(1), Ordering::Release);
+        Some(entry)
+    }
+
+    /// Calls a method and waits for its completion. The results or the exception are in `results`.
+    pub fn call(&mut self, handle: u64, request: &Request<'_>, results: &mut [u8]) -> Result<Completed, CallError> {
+        let mut params = [0; PARAMS_BYTES];
+        let params_len = request.encode(&mut params)?;
+        let user_data = self.next_user_data;
+        self.next_user_data = user_data.wrapping_add(1) | 1 << 63;
+        let id = request.method();
+        let entry = SubmissionEntry {
+            operation: Operation::Call as u8,
+            method: id.method,
+            params_len: params_len as u32,
+            handle,
+            user_data,
+            interface: id.interface,
+            params: params.as_ptr().addr() as u64,
+            results: results.as_mut_ptr().expose_provenance() as u64,
+            results_len: results.len().min(MAX_MESSAGE_BYTES as usize) as u32,
+            ..Default::default()
+        };
+        // SAFETY: both buffers live until `wait_for` has seen the completion.
+        unsafe { self.submit(&entry) }.map_err(|QueueFull| CallError::QueueFull)?;
+        let completion = self.wait_for(user_data)?;
+        match completion.status {
+            error @ ..0 => Err(CallError::Transport(error)),
+            bytes if completion.flags & EXCEPTION != 0 => Ok(Completed::Exception(bytes as usize)),
+            bytes => Ok(Completed::Results(bytes as usize)),
+        }
+    }
+
+    fn wait_for(&mut self, user_data: u64) -> Result<CompletionEntry, CallError> {
+        loop {
+            while let Some(entry) = self.complete_fresh() {
+                if entry.user_data == user_data {
+                    return Ok(entry);
+                }
+                let free = self.set_aside.iter_mut().find(|slot| slot.is_none());
+                *free.ok_or(CallError::TooManyOutstanding)? = Some(entry);
+            }
+            self.enter(1, WAIT_FOREVER)?;
+        }
+    }
+}
