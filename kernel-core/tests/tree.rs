@@ -1,0 +1,213 @@
+//! The tree against a `BTreeMap`, with a summary like the one that a run queue keeps.
+#![cfg(not(any(loom, shuttle)))]
+
+use kernel_core::slab::Slot;
+use kernel_core::sync::QueueOwned;
+use kernel_core::tree::{Links, Matching, Nodes, Tree, TreeViolation};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+/// Ordered by deadline; each node keeps the least eligible time of its subtree.
+#[derive(Default)]
+struct Entity {
+    links: Links,
+    deadline: QueueOwned<u64>,
+    sequence: QueueOwned<u64>,
+    eligible: QueueOwned<u64>,
+    least_eligible: QueueOwned<u64>,
+}
+
+struct Entities(Vec<Entity>);
+
+impl Entities {
+    fn new(count: usize) -> Self {
+        Self((0..count).map(|_| Entity::default()).collect())
+    }
+
+    fn at(&self, slot: Slot) -> &Entity {
+        &self.0[slot.index() as usize]
+    }
+
+    /// The earliest deadline among those eligible at `now`.
+    fn pick(&self, tree: &Tree, now: u64) -> Option<Slot> {
+        let filter =
+            Matching(|slot| self.at(slot).least_eligible.get() <= now, |slot| self.at(slot).eligible.get() <= now);
+        tree.first_where(self, &filter)
+    }
+}
+
+impl Nodes for Entities {
+    type Key = (u64, u64);
+
+    fn links(&self, slot: Slot) -> &Links {
+        &self.at(slot).links
+    }
+
+    fn key(&self, slot: Slot) -> (u64, u64) {
+        (self.at(slot).deadline.get(), self.at(slot).sequence.get())
+    }
+
+    fn summarise(&self, slot: Slot, left: Option<Slot>, right: Option<Slot>) -> bool {
+        let below = [left, right].into_iter().flatten().map(|child| self.at(child).least_eligible.get());
+        let least = below.fold(self.at(slot).eligible.get(), u64::min);
+        let before = self.at(slot).least_eligible.get();
+        self.at(slot).least_eligible.set(least);
+        before != least
+    }
+}
+
+/// A tree and the map that it must behave as: (deadline, sequence) -> (index, eligible).
+struct Pair {
+    entities: Entities,
+    tree: Tree,
+    model: BTreeMap<(u64, u64), (u32, u64)>,
+    sequence: u64,
+}
+
+impl Pair {
+    fn new(count: usize) -> Self {
+        Self { entities: Entities::new(count), tree: Tree::new(), model: BTreeMap::new(), sequence: 0 }
+    }
+
+    /// Inserts entity `index`, or removes it if it is in the tree.
+    fn toggle(&mut self, index: u32, deadline: u64, eligible: u64) {
+        let slot = Slot::new(index);
+        let entity = self.entities.at(slot);
+        if entity.links.is_linked() {
+            let key = self.entities.key(slot);
+            self.tree.remove(&self.entities, slot);
+            assert_eq!(self.model.remove(&key).map(|(index, _)| index), Some(index));
+            return;
+        }
+        self.sequence += 1;
+        entity.deadline.set(deadline);
+        entity.sequence.set(self.sequence);
+        entity.eligible.set(eligible);
+        self.tree.insert(&self.entities, slot);
+        self.model.insert((deadline, self.sequence), (index, eligible));
+    }
+
+    fn change_eligible(&mut self, index: u32, eligible: u64) {
+        let slot = Slot::new(index);
+        if self.entities.at(slot).links.is_linked() {
+            self.entities.at(slot).eligible.set(eligible);
+            self.tree.refresh(&self.entities, slot);
+            self.model.insert(self.entities.key(slot), (index, eligible));
+        }
+    }
+
+    fn compare(&self, now: u64) {
+        assert_eq!(self.tree.check(&self.entities), Ok(()));
+        assert_eq!(self.tree.len(), self.model.len());
+        let in_order: Vec<u32> = self.tree.iter(&self.entities).map(Slot::index).collect();
+        assert_eq!(in_order, self.model.values().map(|&(index, _)| index).collect::<Vec<_>>());
+        let eligible = self.model.values().filter(|&&(_, eligible)| eligible <= now).map(|&(index, _)| index);
+        let filter = Matching(
+            |slot| self.entities.at(slot).least_eligible.get() <= now,
+            |slot| self.entities.at(slot).eligible.get() <= now,
+        );
+        let found: Vec<u32> = self.tree.iter_where(&self.entities, filter).map(Slot::index).collect();
+        assert_eq!(found, eligible.collect::<Vec<_>>());
+        assert_eq!(self.entities.pick(&self.tree, now).map(Slot::index), found.first().copied());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn it_behaves_as_a_map_with_summaries(
+        steps in prop::collection::vec((0..48_u32, 0..20_u64, 0..100_u64, any::<bool>()), 1..300),
+        now in 0..100_u64,
+    ) {
+        let mut pair = Pair::new(48);
+        for (index, deadline, eligible, toggle) in steps {
+            if toggle {
+                pair.toggle(index, deadline, eligible);
+            } else {
+                pair.change_eligible(index, eligible);
+            }
+            pair.compare(now);
+        }
+    }
+}
+
+#[test]
+fn ascending_descending_and_alternating_insertions_stay_in_balance() {
+    for order in 0..3_u64 {
+        let mut pair = Pair::new(1000);
+        for index in 0..1000_u32 {
+            let deadline = match order {
+                0 => u64::from(index),
+                1 => u64::from(1000 - index),
+                _ => u64::from(index % 2 * 5000 + index),
+            };
+            pair.toggle(index, deadline, u64::from(index % 100));
+        }
+        pair.compare(50);
+        for index in (0..1000).filter(|index| index % 3 != 0) {
+            pair.toggle(index, 0, 0);
+        }
+        pair.compare(50);
+        while let Some(first) = pair.tree.first() {
+            pair.toggle(first.index(), 0, 0);
+        }
+        assert!(pair.tree.is_empty());
+        pair.compare(50);
+    }
+}
+
+#[test]
+fn equal_keys_stay_in_order_of_insertion() {
+    struct Unordered(Vec<Links>);
+    impl Nodes for Unordered {
+        type Key = ();
+        fn links(&self, slot: Slot) -> &Links {
+            &self.0[slot.index() as usize]
+        }
+        fn key(&self, _: Slot) {}
+    }
+    let nodes = Unordered((0..100).map(|_| Links::default()).collect());
+    let mut tree = Tree::new();
+    for index in 0..100 {
+        tree.insert(&nodes, Slot::new(index));
+    }
+    assert_eq!(tree.check(&nodes), Ok(()));
+    assert!(tree.iter(&nodes).map(Slot::index).eq(0..100));
+}
+
+#[test]
+fn the_check_finds_a_key_that_changed_in_place_and_a_stale_summary() {
+    let mut pair = Pair::new(20);
+    for index in 0..20 {
+        pair.toggle(index, u64::from(index), 50);
+    }
+    let root = pair.tree.root().expect("not empty");
+    pair.entities.at(root).eligible.set(1);
+    assert_eq!(pair.tree.check(&pair.entities), Err(TreeViolation::Summary(root)));
+    pair.tree.refresh(&pair.entities, root);
+    assert_eq!(pair.tree.check(&pair.entities), Ok(()));
+    pair.entities.at(root).deadline.set(1000);
+    assert!(matches!(pair.tree.check(&pair.entities), Err(TreeViolation::Order(_))));
+}
+
+#[test]
+fn a_search_with_exact_summaries_visits_few_nodes_however_many_there_are() {
+    let mut pair = Pair::new(4096);
+    for index in 0..4096 {
+        // One of the last is the only eligible one.
+        pair.toggle(index, u64::from(index), if index == 4000 { 10 } else { 90 });
+    }
+    let visits = std::cell::Cell::new(0);
+    let entities = &pair.entities;
+    let visit = |matches: bool| {
+        visits.set(visits.get() + 1);
+        matches
+    };
+    let filter = Matching(
+        |slot| visit(entities.at(slot).least_eligible.get() <= 10),
+        |slot| visit(entities.at(slot).eligible.get() <= 10),
+    );
+    assert_eq!(pair.tree.first_where(entities, &filter), Some(Slot::new(4000)));
+    assert!(visits.get() <= 4 * 13, "{} visits for 4096 nodes", visits.get());
+}
