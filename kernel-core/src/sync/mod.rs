@@ -18,10 +18,12 @@ pub mod level;
 pub mod lock;
 pub mod padded;
 pub(crate) mod shim;
+pub mod timer_cell;
 pub mod wake_list;
 
 pub use cell::{Pack, QueueOwned};
 pub use home_word::{Blocking, ChangeClaim, Home, HomeWord, ThreadState, Unclaimed, WakeClaim};
 pub use lock::{Masked, SpinGuard, SpinLock};
 pub use padded::Padded;
+pub use timer_cell::TimerCell;
 pub use wake_list::{DeferredWakes, WakeLink, WakeLinks, WakeList};
