@@ -3,9 +3,11 @@
 //! `cargo xtask help` lists the commands. Each one brings the machine into order first (see [`setup`]), so a fresh clone
 //! needs no preparation.
 
+mod boot;
 mod build;
 mod layers;
 mod process;
+mod run;
 mod setup;
 mod test;
 mod toolchain;
@@ -36,6 +38,14 @@ enum Task {
         #[arg(long)]
         quiet: bool,
     },
+    /// Boot a target in QEMU, show what happens and judge it
+    Run {
+        /// The target's name
+        #[arg(default_value = "default")]
+        target: String,
+        #[command(flatten)]
+        switches: boot::Switches,
+    },
     /// Check everything: format, lints, documents, layers, tests on the host and in QEMU
     Test {
         /// Only the steps whose name contains one of these words
@@ -62,6 +72,7 @@ fn perform(task: Task) -> Result<()> {
     match task {
         Task::Setup => setup::explain(),
         Task::Build { quiet } => build_all(if quiet { build::Noise::Kept } else { build::Noise::Shown }),
+        Task::Run { target, switches } => run::run(&target, &switches),
         Task::Test { list: true, .. } => test::list(),
         Task::Test { only, list: false } => test::run(&only),
         Task::CheckLayers => {

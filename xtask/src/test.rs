@@ -10,12 +10,11 @@ mod runner;
 use anyhow::{Result, bail};
 
 use crate::setup;
+use crate::toolchain::Toolchain;
 
 /// Runs every step whose name contains one of `only` (all of them if it is empty).
 pub fn run(only: &[String]) -> Result<()> {
-    let toolchain = setup::ensure()?;
-    let mut phases = checks::phases(toolchain);
-    phases.extend(boots::phases(toolchain));
+    let mut phases = phases(setup::ensure()?);
     for phase in &mut phases {
         phase.keep(only);
     }
@@ -28,10 +27,16 @@ pub fn run(only: &[String]) -> Result<()> {
     if summary.failed > 0 { bail!("{} of {total} steps failed", summary.failed) } else { Ok(()) }
 }
 
+fn phases(toolchain: Toolchain) -> Vec<runner::Phase> {
+    let kernels = boots::Kernels::default();
+    let mut phases = checks::phases(toolchain);
+    phases.extend(boots::phases(toolchain, &kernels));
+    phases
+}
+
 /// Prints the names of all steps in their order.
 pub fn list() -> Result<()> {
-    let toolchain = setup::ensure()?;
-    for phase in checks::phases(toolchain).into_iter().chain(boots::phases(toolchain)) {
+    for phase in phases(setup::ensure()?) {
         for name in phase.names() {
             println!("{name}");
         }

@@ -35,12 +35,12 @@ pub fn phases(toolchain: Toolchain) -> Vec<Phase> {
         cargo_step(
             "lints on the host",
             toolchain,
-            &with_host_packages(&["clippy", "--all-targets"], &["--", "-D", "warnings"]),
+            &with_host_packages(&["clippy", "--quiet", "--all-targets"], &["--", "-D", "warnings"]),
             &[],
         ),
     ];
     for target in Target::ALL {
-        let mut arguments = vec!["clippy", "--target", target.triple(), "--package", target.platform()];
+        let mut arguments = vec!["clippy", "--quiet", "--target", target.triple(), "--package", target.platform()];
         arguments.extend(BARE_PACKAGES.iter().flat_map(|package| ["--package", package]));
         arguments.extend(["--", "-D", "warnings"]);
         steps.push(cargo_step(&format!("lints for {}", target.triple()), toolchain, &arguments, &[]));
@@ -53,10 +53,10 @@ pub fn phases(toolchain: Toolchain) -> Vec<Phase> {
 /// rustdoc without warnings: host crates for the host, the rest for its own machine.
 fn documents(toolchain: Toolchain) -> Vec<Step> {
     let strict = [("RUSTDOCFLAGS", "-D warnings")];
-    let host = with_host_packages(&["doc", "--no-deps"], &[]);
+    let host = with_host_packages(&["doc", "--quiet", "--no-deps"], &[]);
     let mut steps = vec![cargo_step("documents of the host crates", toolchain, &host, &strict)];
     for target in Target::ALL {
-        let mut arguments = vec!["doc", "--no-deps", "--target", target.triple()];
+        let mut arguments = vec!["doc", "--quiet", "--no-deps", "--target", target.triple()];
         arguments.extend(["--package", target.platform(), "--package", target.architecture_crate()]);
         arguments.extend(BARE_PACKAGES.iter().flat_map(|package| ["--package", package]));
         steps.push(cargo_step(&format!("documents for {}", target.triple()), toolchain, &arguments, &strict));
