@@ -23,6 +23,7 @@ pub mod apic;
 pub mod clock;
 pub mod clockevent;
 pub mod ioapic;
+pub mod madt;
 pub mod secondary;
 pub mod serial;
 pub mod topology;
