@@ -13,7 +13,7 @@ pub mod print;
 pub mod ring;
 pub mod start;
 
-pub use arch::current_cpu;
+pub use arch::{current_cpu, probe};
 pub use client::{CallError, Console, SchedulingPolicy, Timer};
 pub use tessera_abi as abi;
 pub use tessera_schema::message;

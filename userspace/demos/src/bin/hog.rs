@@ -2,7 +2,8 @@
 #![no_std]
 #![no_main]
 
-use core::{hint, sync::atomic::Ordering};
+use core::sync::atomic::Ordering;
+use demos::work;
 use tessera_rt::start;
 
 tessera_rt::entry!(main);
@@ -14,11 +15,4 @@ fn main() -> i32 {
         progress.store(count, Ordering::Relaxed);
     }
     0
-}
-
-/// A piece of work that costs the same each time and touches no memory.
-fn work() {
-    for step in 0..256u32 {
-        hint::black_box(step);
-    }
 }

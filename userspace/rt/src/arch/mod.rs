@@ -10,7 +10,7 @@ cfg_if::cfg_if! {
     }
 }
 
-pub use machine::current_cpu;
+pub use machine::{current_cpu, probe};
 use tessera_abi::system_call;
 
 /// `cap_enter`: hands the submission queue to the kernel and waits for completions. Negative: a `SystemCallError`.

@@ -1,5 +1,7 @@
 //! x86_64: `syscall`, number in rax, arguments in rdi and rsi.
 
+pub mod probe;
+
 use core::arch::{asm, global_asm, x86_64::__cpuid};
 
 // The kernel enters with the start page's address in rdi and the stack pointer at the stack's upper end. A zero frame

@@ -1,5 +1,7 @@
 //! aarch64: `svc #0`, number in x8, arguments in x0 and x1.
 
+pub mod probe;
+
 use core::arch::{asm, global_asm};
 
 // The kernel enters with the start page's address in x0 and an aligned stack pointer. A zero frame record ends

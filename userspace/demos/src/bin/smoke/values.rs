@@ -1,0 +1,112 @@
+//! Operations that must work, and values that must be refused by the capability.
+
+use demos::{Findings, work};
+use tessera_rt::{
+    CallError, Console, SchedulingPolicy, Timer,
+    abi::scheduling::{DEFAULT_WEIGHT, LatencyClass},
+    current_cpu,
+    message::ExceptionKind,
+    ring,
+};
+
+/// A NOP gives its argument back.
+pub fn nop(findings: &mut Findings) -> Result<(), CallError> {
+    let completion = ring::with(|ring| {
+        ring.submit_nop(7, 42).map_err(|_| CallError::QueueFull)?;
+        ring.enter(1, u64::MAX)?;
+        Ok::<_, CallError>(ring.complete())
+    });
+    let completion = completion.ok_or(CallError::RingInUse)??;
+    let good = completion.is_some_and(|entry| (entry.user_data, entry.status, entry.value) == (7, 0, 42));
+    findings.check(good, format_args!("NOP gave {completion:?}"));
+    Ok(())
+}
+
+/// A full submission queue is consumed in order.
+pub fn many_outstanding(findings: &mut Findings) -> Result<(), CallError> {
+    let in_order = ring::with(|ring| {
+        let mut submitted = 0;
+        while ring.submit_nop(submitted, submitted * 3).is_ok() {
+            submitted += 1;
+        }
+        ring.enter(submitted as u32, u64::MAX)?;
+        let mut in_order = 0;
+        while let Some(entry) = ring.complete() {
+            in_order += u64::from(entry.user_data == in_order && entry.value == in_order * 3);
+        }
+        Ok::<_, CallError>((submitted, in_order))
+    });
+    let (submitted, in_order) = in_order.ok_or(CallError::RingInUse)??;
+    findings.check(
+        submitted == 64 && in_order == 64,
+        format_args!("{submitted} NOPs submitted, {in_order} completed in order"),
+    );
+    Ok(())
+}
+
+/// The clock does not run backward, and a sleep ends no sooner than its deadline.
+pub fn time(findings: &mut Findings) -> Result<(), CallError> {
+    let timer = Timer::granted()?;
+    let first = timer.now_ns()?;
+    work();
+    let second = timer.now_ns()?;
+    findings.check(second >= first, format_args!("the clock went from {first} to {second}"));
+    let deadline = second + 20_000_000;
+    timer.sleep_until(deadline)?;
+    let woken = timer.now_ns()?;
+    findings.check(woken >= deadline, format_args!("a sleep to {deadline} ended at {woken}"));
+    timer.sleep_until(first)?;
+    findings.check(true, format_args!("a deadline in the past"));
+    Ok(())
+}
+
+/// What is set is what the snapshot reads; running and blocking are counted.
+pub fn scheduling(findings: &mut Findings) -> Result<(), CallError> {
+    let (policy, timer) = (SchedulingPolicy::granted()?, Timer::granted()?);
+    let start = policy.snapshot()?;
+    findings.check(start.weight == DEFAULT_WEIGHT, format_args!("the weight starts as {}", start.weight));
+    findings.check(start.class == LatencyClass::Normal as u16, format_args!("the class starts as {}", start.class));
+    policy.set_weight(1000)?;
+    policy.set_latency_class(LatencyClass::Batch as u16)?;
+    timer.sleep_until(timer.now_ns()? + 5_000_000)?;
+    (0..2000).for_each(|_| work());
+    let end = policy.snapshot()?;
+    findings.check(end.weight == 1000, format_args!("a weight of 1000 reads {}", end.weight));
+    findings.check(end.class == LatencyClass::Batch as u16, format_args!("class batch reads {}", end.class));
+    findings.check(end.runtime_ns > start.runtime_ns, format_args!("the run time did not grow"));
+    let blocks = end.voluntary_blocks - start.voluntary_blocks;
+    findings.check(blocks > 0, format_args!("a sleep was not counted as a block"));
+    findings.check(end.dispatches_outside == 0, format_args!("dispatches outside the mask"));
+    let ran = end.runtime_ns - start.runtime_ns;
+    let virtual_ran = end.virtual_runtime_ns - start.virtual_runtime_ns;
+    findings.check(virtual_ran < ran / 2, format_args!("weight 1000: {ran} ns of run time, {virtual_ran} virtual"));
+    if let Some(cpu) = current_cpu() {
+        let seen = policy.snapshot()?.current_cpu;
+        let again = current_cpu();
+        // The thread may move between the two looks, but not three times in this short a program on purpose.
+        findings.check(seen == cpu || again == Some(seen), format_args!("CPU {cpu}, but the kernel says {seen}"));
+    }
+    policy.set_weight(DEFAULT_WEIGHT)?;
+    policy.set_latency_class(LatencyClass::Normal as u16)
+}
+
+/// Values out of range are refused, never clamped.
+pub fn out_of_range(findings: &mut Findings) -> Result<(), CallError> {
+    let policy = SchedulingPolicy::granted()?;
+    let before = policy.snapshot()?;
+    let refused = |outcome| matches!(outcome, Err(CallError::Exception(ExceptionKind::InvalidArgument, _)));
+    for weight in [0, 10_001, u16::MAX] {
+        let outcome = policy.set_weight(weight);
+        findings.check(refused(outcome), format_args!("weight {weight} gave {outcome:?}"));
+    }
+    for class in [4, u16::MAX] {
+        let outcome = policy.set_latency_class(class);
+        findings.check(refused(outcome), format_args!("class {class} gave {outcome:?}"));
+    }
+    let after = policy.snapshot()?;
+    let unchanged = (before.weight, before.class) == (after.weight, after.class);
+    findings.check(unchanged, format_args!("a refused value changed the thread"));
+    let empty = Console::granted()?.write(b"");
+    findings.check(empty.is_ok(), format_args!("an empty write gave {empty:?}"));
+    Ok(())
+}

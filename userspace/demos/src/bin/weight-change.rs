@@ -1,0 +1,86 @@
+//! A weight that was changed before a thread is queued again counts from then on: in the share and in virtual time.
+//!
+//! Two roles on one CPU, by the argument: `baseline` keeps weight 64, `heavy` takes 128 and then sleeps, so that it is
+//! queued with its new weight. Both sleep to the same moment, compete for a window, and each compares its snapshots at
+//! both ends. Afterwards `heavy` goes back to 64 while it runs, and both must get the same.
+#![no_std]
+#![no_main]
+
+use demos::{Findings, number, work};
+use tessera_rt::{CallError, SchedulingPolicy, Timer, message::Snapshot, println, start};
+
+tessera_rt::entry!(main);
+
+const SLOT_NS: u64 = 4_000_000_000;
+const LEAD_NS: u64 = 1_000_000_000;
+const WINDOW_NS: u64 = 1_500_000_000;
+const BASELINE_WEIGHT: u16 = 64;
+const HEAVY_WEIGHT: u16 = 128;
+
+fn main() -> i32 {
+    let mut findings = Findings::new("weight-change");
+    if let Err(error) = run(&mut findings) {
+        findings.check(false, format_args!("{error:?}"));
+    }
+    findings.exit_code()
+}
+
+fn run(findings: &mut Findings) -> Result<(), CallError> {
+    let (timer, policy) = (Timer::granted()?, SchedulingPolicy::granted()?);
+    let heavy = start::argument(0) == Some("heavy");
+    let window_ns = number(1).unwrap_or(WINDOW_NS);
+    // Both instances compute the same moment: the next multiple that is far enough away.
+    let begin = (timer.now_ns()? + LEAD_NS).next_multiple_of(SLOT_NS);
+    if heavy {
+        policy.set_weight(HEAVY_WEIGHT)?;
+    }
+    timer.sleep_until(begin)?;
+    let weight = if heavy { HEAVY_WEIGHT } else { BASELINE_WEIGHT };
+    let of = u64::from(HEAVY_WEIGHT + BASELINE_WEIGHT);
+    compete(findings, timer, policy, Window { end: begin + window_ns, length: window_ns, weight, of })?;
+    if heavy {
+        policy.set_weight(BASELINE_WEIGHT)?;
+    }
+    let of = u64::from(BASELINE_WEIGHT) * 2;
+    let window = Window { end: begin + 2 * window_ns, length: window_ns, weight: BASELINE_WEIGHT, of };
+    compete(findings, timer, policy, window)
+}
+
+/// A time of competition, and what this thread should have of it: `weight / of`.
+struct Window {
+    end: u64,
+    length: u64,
+    weight: u16,
+    of: u64,
+}
+
+fn compete(findings: &mut Findings, timer: Timer, policy: SchedulingPolicy, window: Window) -> Result<(), CallError> {
+    let before = policy.snapshot()?;
+    while timer.now_ns()? < window.end {
+        (0..64).for_each(|_| work());
+    }
+    let after = policy.snapshot()?;
+    judge(findings, &before, &after, &window);
+    Ok(())
+}
+
+fn judge(findings: &mut Findings, before: &Snapshot, after: &Snapshot, window: &Window) {
+    let weight = window.weight;
+    let runtime = after.runtime_ns - before.runtime_ns;
+    let virtual_runtime = after.virtual_runtime_ns - before.virtual_runtime_ns;
+    let share = runtime * 1000 / window.length;
+    let wanted = u64::from(weight) * 1000 / window.of;
+    let rate = virtual_runtime * 1000 / runtime.max(1);
+    let wanted_rate = 64_000 / u64::from(weight);
+    println!("weight-change: weight {weight}: share {share} of 1000, virtual time runs at {rate} of 1000");
+    findings.check(after.weight == weight, format_args!("weight reads {}, not {weight}", after.weight));
+    // A ratio of 2:1 within 25 % means a share within about 15 % on either side.
+    findings.check(
+        share.abs_diff(wanted) * 100 <= wanted * 15,
+        format_args!("weight {weight} had {share} of 1000, not {wanted} within 15 %"),
+    );
+    findings.check(
+        rate.abs_diff(wanted_rate) * 100 <= wanted_rate * 5,
+        format_args!("virtual time of weight {weight} ran at {rate} of 1000, not {wanted_rate}"),
+    );
+}
