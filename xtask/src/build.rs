@@ -3,8 +3,11 @@
 //! cargo itself reports which executables came out; no path is guessed. Kernel and programs are built by separate calls,
 //! because one call would unite the features of the libraries that both use.
 
+mod image;
+
+use std::fs;
 use std::io::BufReader;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
@@ -83,13 +86,18 @@ fn executables(messages: &[u8]) -> Result<Vec<Executable>> {
 }
 
 /// The file that the machine's loader accepts. PCs load the ELF file itself by its PVH note.
-fn bootable(_target: Target, kernel: PathBuf) -> Result<PathBuf> {
-    ensure_exists(&kernel)?;
-    Ok(kernel)
-}
-
-fn ensure_exists(file: &Path) -> Result<()> {
-    if file.is_file() { Ok(()) } else { bail!("cargo reported {}, which is not there", file.display()) }
+fn bootable(target: Target, kernel: PathBuf) -> Result<PathBuf> {
+    let file = fs::read(&kernel).with_context(|| format!("cannot read {}", kernel.display()))?;
+    match target {
+        Target::X86_64 => Ok(kernel),
+        Target::Aarch64 => {
+            let flat =
+                image::flatten(&file).with_context(|| format!("cannot make an image of {}", kernel.display()))?;
+            let path = kernel.with_extension("image");
+            fs::write(&path, flat).with_context(|| format!("cannot write {}", path.display()))?;
+            Ok(path)
+        }
+    }
 }
 
 #[cfg(test)]
