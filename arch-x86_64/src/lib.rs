@@ -20,12 +20,10 @@ pub mod vectors;
 // The device side.
 pub mod acpi;
 pub mod apic;
-pub mod calibration;
 pub mod clock;
 pub mod clockevent;
 pub mod ioapic;
 pub mod madt;
-pub mod reference;
 pub mod secondary;
 pub mod serial;
 pub mod topology;

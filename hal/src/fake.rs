@@ -17,14 +17,16 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-// Which CPU this thread is. Under the checker, threads are coroutines of one OS thread.
 #[cfg(shuttle)]
 use shuttle::thread_local as per_thread;
+// Which CPU this thread is. Under the checker, threads are coroutines of one OS thread.
 #[cfg(not(shuttle))]
-use std::thread_local as per_thread;
-
-per_thread! {
+std::thread_local! {
     static THIS_CPU: Cell<CpuId> = const { Cell::new(CpuId::BOOT) };
+}
+#[cfg(shuttle)]
+shuttle::thread_local! {
+    static THIS_CPU: Cell<CpuId> = Cell::new(CpuId::BOOT);
 }
 
 /// How many device interrupt lines the fake has.

@@ -20,9 +20,8 @@ use core::num::NonZeroU32;
 use core::ops::Index;
 use tessera_hal::sync::Fault;
 
-/// Entries of the first chunk; each further chunk has twice as many. The model checker looks at every entry, so there
-/// it is small.
-const FIRST_CHUNK: u32 = if cfg!(loom) { 2 } else { 64 };
+/// Entries of the first chunk; each further chunk has twice as many.
+const FIRST_CHUNK: u32 = 64;
 /// Chunks that a slab can have: 64 * (2^15 - 1) entries, two million.
 const CHUNKS: usize = 15;
 /// Entries that a slab can have.

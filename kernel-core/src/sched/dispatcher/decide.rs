@@ -1,0 +1,293 @@
+//! The decisions that a CPU makes for itself. All end in `settle`, which finds the next thread, publishes what others
+//! may read and programs the clockevent.
+
+use super::super::balance::Search;
+use super::super::entity::ThreadId;
+use super::super::next_event::Reasons;
+use super::super::queue::PutBack;
+use super::{Dispatcher, Guard, Next};
+use crate::slab::Slot;
+use crate::sync::{Blocking, ThreadState, WakeClaim};
+use crate::timer::TimerPayload;
+use tessera_hal::{CpuId, Instant, Probe, Requests, SchedHal};
+
+impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
+    /// The first decision of this CPU. Its time is counted from here on.
+    pub fn begin(&self) -> Next {
+        let mut queue = self.lock(self.hal.this_cpu());
+        let now = self.hal.now();
+        queue.ledger.open(now);
+        self.settle(queue, now)
+    }
+
+    /// The current thread blocks. If a wake-up has come since it last blocked, that is used up instead and the thread
+    /// goes on.
+    pub fn block_current(&self) -> Next {
+        let (mut queue, now) = self.lock_current();
+        if self.drop_if_exiting(&mut queue) {
+            return self.settle(queue, now);
+        }
+        match self.block_in(&mut queue) {
+            Some(Blocking::TokenConsumed) => self.conclude(queue, now),
+            _ => self.settle(queue, now),
+        }
+    }
+
+    /// The current thread gives up the rest of its slice.
+    pub fn yield_current(&self) -> Next {
+        let (mut queue, now) = self.lock_current();
+        let stays = queue.current.is_some_and(|current| {
+            let entity = &self.threads[current.slot];
+            entity.home.read().state == ThreadState::Current && entity.may_run_on(queue.cpu) && queue.online
+        });
+        if stays {
+            queue.put_current_back(&self.threads, PutBack::RequestOver, now);
+        }
+        self.conclude(queue, now)
+    }
+
+    /// The current thread ends. Its id is stale at once.
+    pub fn exit_current(&self) -> Next {
+        let (mut queue, now) = self.lock_current();
+        if let Some(slot) = queue.take_current(&self.threads) {
+            self.free(slot);
+        }
+        self.settle(queue, now)
+    }
+
+    /// The current thread blocks, and `receiver` gets the rest of its slice, if it is blocked and may run here. This is
+    /// a preference: otherwise the receiver is woken as usual. If a wake-up has come for the current thread, it goes on.
+    pub fn handoff_to(&self, receiver: ThreadId) -> Next {
+        let claimed = self.threads.get(receiver.entity()).and_then(|entity| {
+            let claim = entity.home.claim_wake(receiver.entity::<WORDS>().generation())?;
+            Ok((receiver.entity::<WORDS>().slot(), claim))
+        });
+        let Ok((slot, WakeClaim::Claimed { last_cpu })) = claimed else { return self.block_current() };
+        let cpu = self.hal.this_cpu();
+        if !self.threads[slot].may_run_on(cpu) || !self.online.contains(cpu) {
+            self.place_woken(slot, last_cpu);
+            return self.block_current();
+        }
+        self.hand_over(slot, last_cpu)
+    }
+
+    /// As `handoff_to`, with the receiver claimed and permitted here.
+    fn hand_over(&self, receiver: Slot, last_cpu: CpuId) -> Next {
+        let (mut queue, now) = self.lock_current();
+        let rest = queue.current.map(|current| current.slice_end);
+        let exited = self.drop_if_exiting(&mut queue);
+        let blocked = !exited && self.block_in(&mut queue) == Some(Blocking::Blocked);
+        let lag = self.lag_of_woken(&queue, receiver, last_cpu);
+        match rest {
+            Some(slice_end) if blocked && slice_end > now => {
+                let entity = &self.threads[receiver];
+                queue.join(entity, lag);
+                entity.home.move_to(ThreadState::Handoff, queue.cpu);
+                queue.make_current(&self.threads, receiver, slice_end);
+            }
+            _ => {
+                let _ = queue.enqueue(&self.threads, receiver, lag, now);
+            }
+        }
+        self.conclude(queue, now)
+    }
+
+    /// Serves what this CPU was asked for, or a fire of its clockevent ([`Requests::TIMER`]): charges, gives the payload
+    /// of each timer that is due to `expired` (which may wake threads), does the grid's jobs, and decides.
+    pub fn serve(&self, requests: Requests, expired: &mut dyn FnMut(TimerPayload)) -> Next {
+        let (mut queue, now) = self.lock_current();
+        if !requests.difference(Requests::TIMER).is_empty() {
+            queue.counters.kicks_received += 1;
+        }
+        let mut reasons = Reasons::empty();
+        if requests.contains(Requests::TIMER) {
+            reasons = queue.armed.due(now);
+            queue.fires.count(reasons);
+            queue.programmed = None;
+        }
+        queue = self.fire_timers(queue, now, expired);
+        if reasons.contains(Reasons::GRID) {
+            queue.search_again = false;
+            queue = self.balance(queue);
+        }
+        self.conclude(queue, now)
+    }
+
+    /// Decides again, after something was queued here or an attribute of the current thread has changed.
+    pub fn reconsider(&self) -> Next {
+        let (queue, now) = self.lock_current();
+        self.conclude(queue, now)
+    }
+
+    /// This CPU's time is interrupt time from here on.
+    pub fn interrupt_entered(&self) {
+        self.set_in_interrupt(true);
+    }
+
+    /// This CPU's time belongs to its current thread again, or to nobody.
+    pub fn interrupt_left(&self) {
+        self.set_in_interrupt(false);
+    }
+
+    fn set_in_interrupt(&self, in_interrupt: bool) {
+        let mut queue = self.lock(self.hal.this_cpu());
+        queue.ledger.count(self.hal.now());
+        queue.ledger.set_in_interrupt(in_interrupt);
+    }
+
+    /// Locks this CPU's queue with its current thread charged up to the time in the answer.
+    pub(in super::super) fn lock_current(&self) -> (Guard<'_, H>, Instant) {
+        let mut queue = self.lock(self.hal.this_cpu());
+        let now = self.hal.now();
+        queue.bring_up_to_date(&self.threads, now);
+        (queue, now)
+    }
+
+    fn block_in(&self, queue: &mut Guard<'_, H>) -> Option<Blocking> {
+        let published = self.published(queue.cpu);
+        let hal = &self.hal;
+        let cpu = queue.cpu;
+        queue.block_current(&self.threads, |virtual_time| {
+            hal.probe(Probe::SharedWrite { owner: Some(cpu) });
+            published.publish_virtual_time(virtual_time);
+        })
+    }
+
+    /// Takes the current thread off if another CPU has ended it.
+    fn drop_if_exiting(&self, queue: &mut Guard<'_, H>) -> bool {
+        let exiting = queue
+            .current
+            .filter(|current| self.threads[current.slot].home.read().state == ThreadState::Exiting)
+            .and_then(|_| queue.take_current(&self.threads));
+        if let Some(slot) = exiting {
+            self.free(slot);
+        }
+        exiting.is_some()
+    }
+
+    /// Ends a thread that this CPU owns and that is on no queue.
+    pub(super) fn free(&self, slot: Slot) {
+        let entity = &self.threads[slot];
+        let id = entity.id(slot);
+        entity.home.retire();
+        if self.threads.remove(id).is_ok() {
+            self.live_threads.fetch_sub(1, crate::sync::shim::Ordering::Relaxed);
+        }
+    }
+
+    /// Takes the current thread off if it must not run here any more, or not now; then settles.
+    fn conclude<'a>(&'a self, mut queue: Guard<'a, H>, now: Instant) -> Next {
+        self.drop_if_exiting(&mut queue);
+        if let Some(current) = queue.current
+            && (!queue.online || !self.threads[current.slot].may_run_on(queue.cpu))
+        {
+            queue = self.send_current_away(queue);
+        } else if let Some(how) = queue.must_put_back(&self.threads, now) {
+            queue.put_current_back(&self.threads, how, now);
+        }
+        self.settle(queue, now)
+    }
+
+    /// Moves the current thread to a CPU where it may run. The queue is unlocked meanwhile.
+    fn send_current_away<'a>(&'a self, mut queue: Guard<'a, H>) -> Guard<'a, H> {
+        let cpu = queue.cpu;
+        let moving = queue.take_current(&self.threads);
+        queue.ledger.switch_to_thread(false);
+        self.publish(&mut queue);
+        drop(queue);
+        if let Some(slot) = moving {
+            self.place_moved(slot, cpu);
+        }
+        self.lock_current().0
+    }
+
+    /// Finds the next thread, here or elsewhere. The caller has put the current one where it belongs.
+    fn settle<'a>(&'a self, mut queue: Guard<'a, H>, mut now: Instant) -> Next {
+        let cpu = queue.cpu;
+        loop {
+            let put_back = queue.put_back.map(|(slot, _)| slot);
+            if queue.current.is_none() && queue.online {
+                queue.dispatch_first(&self.threads, now);
+            }
+            queue.put_back = None;
+            if let Some(current) = queue.current {
+                return self.run(queue, now, current.slot, put_back);
+            }
+            queue = match self.look_for_work(queue, now) {
+                Some(found) => found,
+                None => return Next::Idle,
+            };
+            now = self.hal.now();
+            queue.bring_up_to_date(&self.threads, now);
+            debug_assert_eq!(queue.cpu, cpu);
+        }
+    }
+
+    fn run<'a>(&'a self, mut queue: Guard<'a, H>, now: Instant, slot: Slot, put_back: Option<Slot>) -> Next {
+        let cpu = queue.cpu;
+        queue.ledger.switch_to_thread(true);
+        queue.searches_given_up = 0;
+        queue.search_again = false;
+        if core::mem::take(&mut queue.in_idle_set) {
+            self.idle.remove(&self.hal, cpu);
+        }
+        let next = Next::Run(self.id(slot));
+        // Whoever was put back waits now; a CPU that is idle and permitted should come for it.
+        let left_waiting = put_back.filter(|&waiting| waiting != slot && self.threads[waiting].is_stealable.get());
+        let affinity = left_waiting.map(|waiting| self.threads[waiting].affinity());
+        self.publish(&mut queue);
+        self.reprogram(&mut queue, now);
+        drop(queue);
+        if let Some(affinity) = affinity {
+            self.kick_idle(&affinity, cpu);
+        }
+        next
+    }
+
+    /// This CPU has nothing: it says so, then looks at the others. Answers its queue, locked, if it should pick again.
+    fn look_for_work<'a>(&'a self, mut queue: Guard<'a, H>, now: Instant) -> Option<Guard<'a, H>> {
+        let cpu = queue.cpu;
+        queue.ledger.switch_to_thread(false);
+        self.publish(&mut queue);
+        let round = queue.searches_given_up;
+        if queue.online {
+            queue.in_idle_set = true;
+            self.idle.insert(&self.hal, cpu);
+        }
+        self.reprogram(&mut queue, now);
+        if !queue.online {
+            return None;
+        }
+        drop(queue);
+        match self.search(cpu, round) {
+            Search::Found(slot) => self.bring_home(slot, cpu),
+            Search::Nothing => None,
+            Search::Contended => {
+                // Somebody works on a queue that has waiters: look again before idling.
+                self.request(cpu, Requests::RESCHEDULE);
+                None
+            }
+            Search::GivenUp => {
+                let mut queue = self.lock(cpu);
+                queue.search_again = true;
+                queue.searches_given_up = queue.searches_given_up.wrapping_add(1);
+                self.reprogram(&mut queue, self.hal.now());
+                None
+            }
+        }
+    }
+
+    /// Puts a stolen thread on this CPU's queue.
+    fn bring_home(&self, slot: Slot, cpu: CpuId) -> Option<Guard<'_, H>> {
+        let (mut queue, now) = self.lock_current();
+        if !queue.online {
+            drop(queue);
+            self.place_moved(slot, cpu);
+            return None;
+        }
+        queue.counters.steals += 1;
+        let lag = self.threads[slot].lag.get();
+        let _ = queue.enqueue(&self.threads, slot, lag, now);
+        Some(queue)
+    }
+}

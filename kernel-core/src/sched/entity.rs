@@ -1,0 +1,253 @@
+//! What the scheduler knows of a thread.
+//!
+//! The home word says in which state the thread is and who owns the other fields: whoever holds the queue lock of its
+//! CPU, or has claimed it (see [`crate::sync::home_word`]). All other fields are [`QueueOwned`]. A slot is set up from
+//! defaults each time that it is reused, so nothing of an earlier thread is left.
+
+use super::policy::Claim;
+use super::run_tree::RunLinks;
+use super::vtime::{Fraction, VirtualSpan, VirtualTime, Weight};
+use crate::slab::{Id, Slot};
+use crate::sync::{HomeWord, Pack, QueueOwned};
+use core::fmt;
+use tessera_abi::scheduling::LatencyClass;
+use tessera_hal::{CpuId, CpuSet, Duration, Instant};
+
+/// The identity of a thread: a slot and the generation that lives there. Stale, never wrong, once the thread is gone.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ThreadId(u64);
+
+impl ThreadId {
+    /// As one number, for programs and reports.
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+
+    /// Back from one number. Any number is an id; one that was made up is stale.
+    pub const fn from_u64(number: u64) -> Self {
+        Self(number)
+    }
+
+    pub(super) fn of<const WORDS: usize>(id: Id<Entity<WORDS>>) -> Self {
+        Self(id.as_u64())
+    }
+
+    pub(super) fn entity<const WORDS: usize>(self) -> Id<Entity<WORDS>> {
+        Id::from_u64(self.0)
+    }
+}
+
+impl fmt::Display for ThreadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.entity::<1>().fmt(f)
+    }
+}
+
+impl fmt::Debug for ThreadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ThreadId({self})")
+    }
+}
+
+/// How a thread wants to be scheduled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Attributes<const WORDS: usize = 8> {
+    /// Its share.
+    pub weight: Weight,
+    /// What it wants of its latency.
+    pub class: LatencyClass,
+    /// How long it wants to run at a time; `None`: what its class gets.
+    pub request: Option<Duration>,
+    /// Where it may run.
+    pub affinity: CpuSet<WORDS>,
+}
+
+impl<const WORDS: usize> Default for Attributes<WORDS> {
+    fn default() -> Self {
+        Self { weight: Weight::DEFAULT, class: LatencyClass::Normal, request: None, affinity: CpuSet::ALL }
+    }
+}
+
+impl Pack for LatencyClass {
+    type Bits = u8;
+    fn pack(self) -> u8 {
+        self as u8
+    }
+    fn unpack(bits: u8) -> Self {
+        Self::from_ordinal(u16::from(bits)).unwrap_or_default()
+    }
+}
+
+/// What is counted for a report.
+#[derive(Default)]
+pub(super) struct Counters {
+    /// Real time as current, without interrupts.
+    pub runtime: QueueOwned<Duration>,
+    /// The same, scaled by weight, in reference-weight nanoseconds.
+    pub virtual_runtime: QueueOwned<u64>,
+    /// Time that it waited in a run tree.
+    pub runnable: QueueOwned<Duration>,
+    pub longest_wait: QueueOwned<Duration>,
+    pub longest_charge: QueueOwned<Duration>,
+    pub dispatches: QueueOwned<u64>,
+    pub dispatches_outside: QueueOwned<u64>,
+    pub preemptions: QueueOwned<u64>,
+    pub voluntary_blocks: QueueOwned<u64>,
+    pub migrations: QueueOwned<u64>,
+}
+
+impl Counters {
+    fn reset(&self) {
+        for duration in [&self.runtime, &self.runnable, &self.longest_wait, &self.longest_charge] {
+            duration.set(Duration::ZERO);
+        }
+        for count in [
+            &self.virtual_runtime,
+            &self.dispatches,
+            &self.dispatches_outside,
+            &self.preemptions,
+            &self.voluntary_blocks,
+            &self.migrations,
+        ] {
+            count.set(0);
+        }
+    }
+}
+
+/// Adds one.
+pub(super) fn increment(counter: &QueueOwned<u64>) {
+    counter.update(|count| count.wrapping_add(1));
+}
+
+/// A thread, as the scheduler sees it.
+pub struct Entity<const WORDS: usize> {
+    pub(super) home: HomeWord,
+    pub(super) links: RunLinks,
+    generation: QueueOwned<u32>,
+    payload: QueueOwned<u64>,
+
+    pub(super) weight: QueueOwned<Weight>,
+    pub(super) class: QueueOwned<LatencyClass>,
+    has_own_request: QueueOwned<bool>,
+    /// How long it wants to run at a time; its own wish, or what its class gets.
+    pub(super) request: QueueOwned<Duration>,
+    affinity: [QueueOwned<u64>; WORDS],
+    /// Whether more than one CPU is permitted.
+    pub(super) is_stealable: QueueOwned<bool>,
+
+    /// Its place on the clock of the queue that it is a member of.
+    pub(super) vruntime: QueueOwned<VirtualTime>,
+    pub(super) fraction: QueueOwned<Fraction>,
+    pub(super) virtual_deadline: QueueOwned<VirtualTime>,
+    /// What it had of its present request.
+    pub(super) used: QueueOwned<Duration>,
+    /// While a member of no queue: what the left queue owed it, and when on that queue's clock.
+    pub(super) lag: QueueOwned<VirtualSpan>,
+    pub(super) left_at: QueueOwned<VirtualTime>,
+    pub(super) waiting_since: QueueOwned<Instant>,
+    /// Where it was dispatched last; says nothing before the first dispatch.
+    pub(super) ran_on: QueueOwned<CpuId>,
+    pub(super) counters: Counters,
+}
+
+impl<const WORDS: usize> Default for Entity<WORDS> {
+    fn default() -> Self {
+        Self {
+            home: HomeWord::default(),
+            links: RunLinks::default(),
+            generation: QueueOwned::default(),
+            payload: QueueOwned::default(),
+            weight: QueueOwned::default(),
+            class: QueueOwned::default(),
+            has_own_request: QueueOwned::default(),
+            request: QueueOwned::default(),
+            affinity: core::array::from_fn(|_| QueueOwned::default()),
+            is_stealable: QueueOwned::default(),
+            vruntime: QueueOwned::default(),
+            fraction: QueueOwned::default(),
+            virtual_deadline: QueueOwned::default(),
+            used: QueueOwned::default(),
+            lag: QueueOwned::default(),
+            left_at: QueueOwned::default(),
+            waiting_since: QueueOwned::default(),
+            ran_on: QueueOwned::new(CpuId::BOOT),
+            counters: Counters::default(),
+        }
+    }
+}
+
+impl<const WORDS: usize> Entity<WORDS> {
+    /// Sets a slot up for a new thread, blocked, with nothing of the slot's past.
+    pub(super) fn set_up(&self, id: Id<Self>, attributes: &Attributes<WORDS>, request: Duration, payload: u64) {
+        self.generation.set(id.generation());
+        self.payload.set(payload);
+        self.weight.set(attributes.weight);
+        self.class.set(attributes.class);
+        self.set_request(attributes.request, request);
+        self.set_affinity(&attributes.affinity);
+        self.vruntime.set(VirtualTime::ZERO);
+        self.fraction.set(Fraction::default());
+        self.virtual_deadline.set(VirtualTime::ZERO);
+        self.used.set(Duration::ZERO);
+        self.lag.set(VirtualSpan::ZERO);
+        self.left_at.set(VirtualTime::ZERO);
+        self.counters.reset();
+        self.home.reset(id.generation(), attributes.affinity.lowest().unwrap_or(CpuId::BOOT));
+    }
+
+    pub(super) fn id(&self, slot: Slot) -> Id<Self> {
+        Id::from_parts(slot, self.generation.get())
+    }
+
+    /// What `create` was given. Does not change while the thread lives, so anybody may read it.
+    pub(super) fn payload(&self) -> u64 {
+        self.payload.glance()
+    }
+
+    pub(super) fn affinity(&self) -> CpuSet<WORDS> {
+        CpuSet::from_words(core::array::from_fn(|word| self.affinity[word].get()))
+    }
+
+    /// Whether it may run on `cpu`; reads one word.
+    pub(super) fn may_run_on(&self, cpu: CpuId) -> bool {
+        self.affinity.get(cpu.index() / 64).is_some_and(|word| word.get() & (1 << (cpu.index() % 64)) != 0)
+    }
+
+    pub(super) fn set_affinity(&self, affinity: &CpuSet<WORDS>) {
+        for (cell, &word) in self.affinity.iter().zip(affinity.words()) {
+            cell.set(word);
+        }
+        self.is_stealable.set(affinity.len() > 1);
+    }
+
+    /// The request that it asked for itself.
+    pub(super) fn own_request(&self) -> Option<Duration> {
+        self.has_own_request.get().then(|| self.request.get())
+    }
+
+    pub(super) fn set_request(&self, own: Option<Duration>, class_request: Duration) {
+        self.has_own_request.set(own.is_some());
+        self.request.set(own.unwrap_or(class_request));
+    }
+
+    pub(super) fn claim(&self) -> Claim {
+        Claim { vruntime: self.vruntime.get(), virtual_deadline: self.virtual_deadline.get() }
+    }
+
+    /// What is left of the present request; at least one nanosecond.
+    pub(super) fn rest_of_request(&self) -> Duration {
+        self.request.get().saturating_sub(self.used.get()).max(Duration::from_nanos(1))
+    }
+
+    /// Starts a new request from where it stands now.
+    pub(super) fn begin_request(&self) {
+        self.used.set(Duration::ZERO);
+        self.key_by_rest_of_request();
+    }
+
+    /// The deadline of what is left of the present request.
+    pub(super) fn key_by_rest_of_request(&self) {
+        let claim = Claim::begin(self.vruntime.get(), self.rest_of_request(), self.weight.get());
+        self.virtual_deadline.set(claim.virtual_deadline);
+    }
+}

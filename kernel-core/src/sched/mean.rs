@@ -1,0 +1,120 @@
+//! The virtual time V of a queue: the mean of its members' virtual times, by weight.
+//!
+//! Kept incrementally and exactly: the sum of `weight * (vruntime - base)` in 128 bits, over all members (queued and
+//! current). `V = base + sum / weights`, rounded down, so V is never before the earliest member. The base moves along,
+//! so distances stay small and the clock may wrap. Guarded by the queue's lock.
+
+use super::vtime::{VirtualSpan, VirtualTime, Weight};
+
+/// How far V may be from the base before the base moves: 2^40 ns, 18 minutes of virtual time.
+const REBASE_DISTANCE: i128 = 1 << 40;
+
+/// The weighted mean of a queue's virtual times.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct WeightedMean {
+    base: VirtualTime,
+    sum: i128,
+    weights: u64,
+}
+
+impl WeightedMean {
+    /// A mean without members whose clock stands at `virtual_time`.
+    pub(crate) fn starting_at(virtual_time: VirtualTime) -> Self {
+        Self { base: virtual_time, sum: 0, weights: 0 }
+    }
+
+    /// V. With no members, where it stood when the last one left.
+    pub(crate) fn virtual_time(&self) -> VirtualTime {
+        self.base.wrapping_add(self.distance())
+    }
+
+    /// The sum of the members' weights.
+    pub(crate) fn weights(&self) -> u64 {
+        self.weights
+    }
+
+    /// A member joins.
+    pub(crate) fn add(&mut self, vruntime: VirtualTime, weight: Weight) {
+        self.sum += product(vruntime.since(self.base), weight);
+        self.weights += u64::from(weight.get());
+        self.follow();
+    }
+
+    /// A member leaves. When the last one does, V stays where that one has brought it.
+    pub(crate) fn remove(&mut self, vruntime: VirtualTime, weight: Weight) {
+        let left_at = self.virtual_time();
+        self.sum -= product(vruntime.since(self.base), weight);
+        self.weights -= u64::from(weight.get());
+        if self.weights == 0 {
+            *self = Self { base: left_at, sum: 0, weights: 0 };
+        }
+        self.follow();
+    }
+
+    /// A member's virtual time advances by `span`.
+    pub(crate) fn advance(&mut self, span: VirtualSpan, weight: Weight) {
+        self.sum += product(span, weight);
+        self.follow();
+    }
+
+    fn distance(&self) -> VirtualSpan {
+        match self.weights {
+            0 => VirtualSpan::ZERO,
+            weights => VirtualSpan::clamped(self.sum.div_euclid(i128::from(weights))),
+        }
+    }
+
+    fn follow(&mut self) {
+        let distance = self.distance();
+        if i128::from(distance.as_nanos()).abs() > REBASE_DISTANCE {
+            self.base = self.base.wrapping_add(distance);
+            self.sum -= i128::from(distance.as_nanos()) * i128::from(self.weights);
+        }
+    }
+}
+
+fn product(span: VirtualSpan, weight: Weight) -> i128 {
+    i128::from(span.as_nanos()) * i128::from(weight.get())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn weight(weight: u16) -> Weight {
+        Weight::new(weight).unwrap()
+    }
+
+    #[test]
+    fn the_mean_is_exact_and_survives_the_end_of_the_clock() {
+        let start = VirtualTime::from_nanos(u64::MAX - 1_000);
+        let mut mean = WeightedMean::default();
+        mean.add(start, weight(1));
+        mean.add(start.wrapping_add(VirtualSpan::from_nanos(4_000)), weight(3));
+        assert_eq!(mean.virtual_time(), start.wrapping_add(VirtualSpan::from_nanos(3_000)));
+        mean.remove(start, weight(1));
+        assert_eq!(mean.virtual_time(), start.wrapping_add(VirtualSpan::from_nanos(4_000)));
+    }
+
+    #[test]
+    fn moving_the_base_changes_nothing() {
+        let mut mean = WeightedMean::default();
+        let mut clock = VirtualTime::ZERO;
+        mean.add(clock, weight(7));
+        for _ in 0..10_000 {
+            let step = VirtualSpan::from_nanos(1_000_000_007);
+            clock = clock.wrapping_add(step);
+            mean.advance(step, weight(7));
+            assert_eq!(mean.virtual_time(), clock);
+        }
+    }
+
+    #[test]
+    fn an_empty_queue_keeps_its_clock() {
+        let mut mean = WeightedMean::default();
+        let at = VirtualTime::from_nanos(99);
+        mean.add(at, weight(64));
+        mean.remove(at, weight(64));
+        assert_eq!((mean.virtual_time(), mean.weights()), (at, 0));
+    }
+}

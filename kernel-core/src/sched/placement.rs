@@ -1,0 +1,77 @@
+//! Placement: at which virtual time an entity joins a queue.
+//!
+//! *Lag* is what the queue owes an entity: `V - vruntime`, positive when it had less than its share. It is stored when
+//! the entity leaves a queue and given back when it joins one, so that a clock reading never travels between queues:
+//! a newcomer has lag 0 and owns nothing, a short sleep erases no debt, a long one earns at most one request.
+
+use super::vtime::{VirtualSpan, VirtualTime, Weight};
+
+/// The lag to join with after a sleep: debt is repaid by what the left queue has advanced since, never above zero;
+/// credit is kept up to one request.
+pub fn lag_after_sleep(lag: VirtualSpan, advanced: VirtualSpan, request: VirtualSpan) -> VirtualSpan {
+    if lag < VirtualSpan::ZERO {
+        lag.saturating_add(advanced.max(VirtualSpan::ZERO)).min(VirtualSpan::ZERO)
+    } else {
+        lag.min(request)
+    }
+}
+
+/// The virtual time at which an entity of `weight` joins a queue at `virtual_time` whose members weigh `others`, so
+/// that its lag is `lag` *once it is a member*. Joining moves V itself (by `lag * weight / total`), which would eat
+/// the lag at each join if it were not counted in.
+pub fn joining_time(virtual_time: VirtualTime, lag: VirtualSpan, weight: Weight, others: u64) -> VirtualTime {
+    let distance = match others {
+        // Alone, an entity is V: nobody owes it and it owes nobody.
+        0 => return virtual_time,
+        others => i128::from(lag.as_nanos()) * (i128::from(others) + i128::from(weight.get())) / i128::from(others),
+    };
+    virtual_time.wrapping_sub(VirtualSpan::clamped(distance))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::mean::WeightedMean;
+    use super::*;
+
+    fn span(nanoseconds: i64) -> VirtualSpan {
+        VirtualSpan::from_nanos(nanoseconds)
+    }
+
+    #[test]
+    fn debt_is_repaid_only_by_the_advance_of_the_left_queue() {
+        let request = span(100);
+        assert_eq!(lag_after_sleep(span(-70), span(0), request), span(-70));
+        assert_eq!(lag_after_sleep(span(-70), span(30), request), span(-40));
+        assert_eq!(lag_after_sleep(span(-70), span(500), request), span(0));
+        assert_eq!(lag_after_sleep(span(-70), span(-5), request), span(-70), "a clock that fell back repays nothing");
+    }
+
+    #[test]
+    fn credit_is_kept_up_to_one_request_and_sleep_earns_nothing() {
+        let request = span(100);
+        assert_eq!(lag_after_sleep(span(40), span(1_000_000), request), span(40));
+        assert_eq!(lag_after_sleep(span(4_000), span(1_000_000), request), span(100));
+        assert_eq!(lag_after_sleep(span(0), span(50_000_000_000), request), span(0));
+    }
+
+    #[test]
+    fn a_member_has_the_lag_that_it_joined_with() {
+        let mut mean = WeightedMean::default();
+        let start = VirtualTime::from_nanos(1 << 50);
+        mean.add(start, Weight::new(64).unwrap());
+        for (lag, weight) in [(5_000, 10_000), (-5_000, 10_000), (123_456, 1), (-123_456, 64), (0, 3)] {
+            let weight = Weight::new(weight).unwrap();
+            let vruntime = joining_time(mean.virtual_time(), span(lag), weight, mean.weights());
+            let mut joined = mean;
+            joined.add(vruntime, weight);
+            let got = joined.virtual_time().since(vruntime).as_nanos();
+            assert!((got - lag).abs() <= 1, "joined with lag {lag}, has {got}");
+        }
+    }
+
+    #[test]
+    fn a_lonely_entity_is_its_queue() {
+        let now = VirtualTime::from_nanos(77);
+        assert_eq!(joining_time(now, span(-1_000_000), Weight::DEFAULT, 0), now);
+    }
+}

@@ -1,0 +1,116 @@
+//! The policies: who is due first. Plain functions over plain data; both policies order one tree by one key.
+//!
+//! The key is the *virtual deadline*: virtual run time plus the virtual length of the request.
+//! * [`Policy::Wfq`] (weighted fair queueing by finish tags, Parekh and Gallager 1993): the key is the finish tag,
+//!   computed anew at each enqueue; everyone is eligible.
+//! * [`Policy::Eevdf`] (earliest eligible virtual deadline first, Stoica and Abdel-Wahab 1995): a request keeps its
+//!   deadline until it is used up; only entities that are not ahead of the queue (`vruntime <= V`) are eligible.
+
+use super::vtime::{VirtualTime, Weight, request_span};
+use tessera_abi::scheduling::LatencyClass;
+use tessera_hal::Duration;
+
+/// How a queue is ordered. Chosen at run time; all are always compiled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Policy {
+    /// Lowest finish tag first.
+    Wfq,
+    /// Earliest virtual deadline first, among the eligible.
+    #[default]
+    Eevdf,
+}
+
+impl Policy {
+    /// The name in manifests, command lines and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Wfq => "wfq",
+            Self::Eevdf => "eevdf",
+        }
+    }
+
+    /// The policy with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Wfq, Self::Eevdf].into_iter().find(|policy| policy.name() == name)
+    }
+
+    /// Whether a thread that was preempted comes back with the deadline and the rest of the request that it had.
+    pub const fn keeps_request_when_preempted(self) -> bool {
+        matches!(self, Self::Eevdf)
+    }
+
+    /// Whether an entity may be picked when the queue stands at `virtual_time`.
+    pub const fn is_eligible(self, vruntime: VirtualTime, virtual_time: VirtualTime) -> bool {
+        match self {
+            Self::Wfq => true,
+            Self::Eevdf => !virtual_time.is_before(vruntime),
+        }
+    }
+
+    /// Whether `challenger` should run before `running` does any further, in a queue that stands at `virtual_time`.
+    pub const fn is_due_before(self, challenger: Claim, running: Claim, virtual_time: VirtualTime) -> bool {
+        self.is_eligible(challenger.vruntime, virtual_time)
+            && challenger.virtual_deadline.is_before(running.virtual_deadline)
+    }
+}
+
+/// What an entity is ordered by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Claim {
+    /// Its virtual run time.
+    pub vruntime: VirtualTime,
+    /// When its request is due.
+    pub virtual_deadline: VirtualTime,
+}
+
+impl Claim {
+    /// The claim of one who begins a request.
+    pub fn begin(vruntime: VirtualTime, request: Duration, weight: Weight) -> Self {
+        Self { vruntime, virtual_deadline: vruntime.wrapping_add(request_span(request, weight)) }
+    }
+}
+
+/// The request of one who asked for none: the base request, halved for interactive ones, four times for batch.
+pub const fn class_request(class: LatencyClass, base: Duration) -> Duration {
+    match class {
+        LatencyClass::Interactive => Duration::from_nanos(base.as_nanos() / 2),
+        LatencyClass::Normal | LatencyClass::IpcServer => base,
+        LatencyClass::Batch => base.saturating_mul(4),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(vruntime: u64, virtual_deadline: u64) -> Claim {
+        Claim {
+            vruntime: VirtualTime::from_nanos(vruntime),
+            virtual_deadline: VirtualTime::from_nanos(virtual_deadline),
+        }
+    }
+
+    #[test]
+    fn only_eevdf_asks_whether_one_is_eligible() {
+        let (early_but_ahead, late) = (claim(10, 12), claim(0, 20));
+        let now = VirtualTime::from_nanos(5);
+        assert!(Policy::Wfq.is_due_before(early_but_ahead, late, now));
+        assert!(!Policy::Eevdf.is_due_before(early_but_ahead, late, now));
+        assert!(Policy::Eevdf.is_due_before(early_but_ahead, late, VirtualTime::from_nanos(10)));
+    }
+
+    #[test]
+    fn equal_deadlines_preempt_nobody() {
+        for policy in [Policy::Wfq, Policy::Eevdf] {
+            assert!(!policy.is_due_before(claim(0, 9), claim(1, 9), VirtualTime::from_nanos(100)));
+        }
+    }
+
+    #[test]
+    fn names_lead_back_to_the_policy() {
+        for policy in [Policy::Wfq, Policy::Eevdf] {
+            assert_eq!(Policy::from_name(policy.name()), Some(policy));
+        }
+        assert_eq!(Policy::from_name("fifo"), None);
+    }
+}

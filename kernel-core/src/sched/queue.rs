@@ -1,0 +1,395 @@
+//! The run queue of one CPU: its run tree, its virtual clock, its current thread, its books. Guarded by the queue lock.
+//!
+//! Members are the queued threads and the current one; the weighted mean of their virtual run times is the queue's
+//! virtual time. All functions expect the lock to be held; those that look at the virtual clock expect the running
+//! thread to be charged first ([`RunQueue::bring_up_to_date`]).
+
+use super::account::Ledger;
+use super::entity::{Entity, increment};
+use super::mean::WeightedMean;
+use super::next_event::{Fires, Sources};
+use super::placement::joining_time;
+use super::policy::{Claim, Policy};
+use super::release::ReleaseQueue;
+use super::run_tree::{RunNodes, first_due};
+use super::vtime::{VirtualSpan, VirtualTime, Weight, rescale, scale};
+use crate::slab::{Slab, Slot};
+use crate::sync::{Blocking, ThreadState};
+use crate::timer::TimerQueue;
+use crate::tree::Tree;
+use tessera_hal::{CpuId, Duration, Instant};
+
+/// What must happen at a queue that somebody has joined or changed.
+#[must_use = "a queue that nobody tells goes on with what it does"]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Notice {
+    /// Nothing.
+    Nothing,
+    /// Compute `next_event` again: there is a slice to end now.
+    Rearm,
+    /// Pick again.
+    Reschedule,
+}
+
+/// The thread that runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Current {
+    pub slot: Slot,
+    /// When its request is over, unless interrupts eat into it.
+    pub slice_end: Instant,
+}
+
+/// How a current thread goes back to the tree.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum PutBack {
+    /// Its slice is over, or it gives up the rest.
+    RequestOver,
+    /// Somebody else is due first.
+    Preempted,
+}
+
+/// What is counted for a report.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct QueueCounters {
+    pub kicks_received: u64,
+    pub steals: u64,
+    pub switches: u64,
+    pub arm_failures: u64,
+    pub longest_charge: Duration,
+}
+
+/// See the module.
+pub(super) struct RunQueue {
+    pub cpu: CpuId,
+    pub policy: Policy,
+    /// Whether this CPU takes part.
+    pub online: bool,
+    pub tree: Tree,
+    pub mean: WeightedMean,
+    pub current: Option<Current>,
+    /// The thread that ran before, if it went back to the tree at this very decision.
+    pub put_back: Option<(Slot, PutBack)>,
+    /// Who ran last; a dispatch of another one is a switch.
+    pub last_dispatched: Option<Slot>,
+    /// Somebody who waits is due before the current thread.
+    pub resched: bool,
+    /// A search for work gave up at its bound; look again at the next grid point, idle or not.
+    pub search_again: bool,
+    /// How often in a row it did; the next search begins further on.
+    pub searches_given_up: u32,
+    /// Whether this CPU stands in the idle set, unless somebody has taken it out.
+    pub in_idle_set: bool,
+    /// Whether this CPU stands in the waiting set.
+    pub in_waiting_set: bool,
+    /// This CPU is about to decide anyway: it need not be asked to.
+    pub deciding: bool,
+    pub ledger: Ledger,
+    pub timers: TimerQueue,
+    pub release: ReleaseQueue,
+    /// The points that were armed for.
+    pub armed: Sources,
+    /// What the clockevent is programmed for.
+    pub programmed: Option<Instant>,
+    pub fires: Fires,
+    pub counters: QueueCounters,
+}
+
+impl RunQueue {
+    pub(super) fn new(cpu: CpuId, policy: Policy, online: bool) -> Self {
+        Self {
+            cpu,
+            policy,
+            online,
+            tree: Tree::new(),
+            mean: WeightedMean::default(),
+            current: None,
+            put_back: None,
+            last_dispatched: None,
+            resched: false,
+            search_again: false,
+            searches_given_up: 0,
+            in_idle_set: false,
+            in_waiting_set: false,
+            deciding: false,
+            ledger: Ledger::new(),
+            timers: TimerQueue::new(cpu),
+            release: ReleaseQueue::new(),
+            armed: Sources::NONE,
+            programmed: None,
+            fires: Fires::new(),
+            counters: QueueCounters::default(),
+        }
+    }
+
+    /// Counts the time up to `now` and charges the current thread. One that runs alone begins its next request when
+    /// the last one is over, so that a newcomer finds it in a request that is not overdue.
+    pub(super) fn bring_up_to_date<const WORDS: usize>(&mut self, threads: &Slab<Entity<WORDS>>, now: Instant) {
+        self.ledger.count(now);
+        let service = self.ledger.take_uncharged();
+        let Some(current) = &mut self.current else { return };
+        let entity = &threads[current.slot];
+        if !service.is_zero() {
+            let (weight, counters) = (entity.weight.get(), &entity.counters);
+            let (span, fraction) = scale(service, weight, entity.fraction.get());
+            entity.fraction.set(fraction);
+            entity.vruntime.update(|vruntime| vruntime.wrapping_add(span));
+            entity.used.update(|used| used.saturating_add(service));
+            self.mean.advance(span, weight);
+            counters.runtime.update(|runtime| runtime.saturating_add(service));
+            counters
+                .virtual_runtime
+                .update(|virtual_runtime| virtual_runtime.saturating_add(span.as_nanos().unsigned_abs()));
+            counters.longest_charge.update(|longest| longest.max(service));
+            self.counters.longest_charge = self.counters.longest_charge.max(service);
+        }
+        if self.tree.is_empty() && current.slice_end <= now {
+            entity.begin_request();
+            current.slice_end = now.saturating_add(entity.request.get());
+        }
+    }
+
+    /// What the queue owes a member.
+    pub(super) fn lag(&self, vruntime: VirtualTime) -> VirtualSpan {
+        self.mean.virtual_time().since(vruntime)
+    }
+
+    /// An entity that the caller has claimed becomes a member with this lag, and begins a request.
+    pub(super) fn join<const WORDS: usize>(&mut self, entity: &Entity<WORDS>, lag: VirtualSpan) {
+        let weight = entity.weight.get();
+        let vruntime = joining_time(self.mean.virtual_time(), lag, weight, self.mean.weights());
+        entity.vruntime.set(vruntime);
+        self.mean.add(vruntime, weight);
+        entity.begin_request();
+    }
+
+    /// A member stops being one, with its lag stored. Not for one in the tree.
+    fn leave<const WORDS: usize>(&mut self, entity: &Entity<WORDS>) {
+        let (vruntime, weight) = (entity.vruntime.get(), entity.weight.get());
+        entity.lag.set(self.lag(vruntime));
+        self.mean.remove(vruntime, weight);
+        entity.left_at.set(self.mean.virtual_time());
+    }
+
+    /// An entity that the caller has claimed joins and waits.
+    pub(super) fn enqueue<const WORDS: usize>(
+        &mut self,
+        threads: &Slab<Entity<WORDS>>,
+        slot: Slot,
+        lag: VirtualSpan,
+        now: Instant,
+    ) -> Notice {
+        let entity = &threads[slot];
+        self.join(entity, lag);
+        entity.waiting_since.set(now);
+        self.tree.insert(&RunNodes(threads), slot);
+        entity.home.move_to(ThreadState::Queued, self.cpu);
+        self.notice(entity.claim(), threads)
+    }
+
+    /// What the arrival of a member with this claim means for the current thread.
+    fn notice<const WORDS: usize>(&mut self, claim: Claim, threads: &Slab<Entity<WORDS>>) -> Notice {
+        let Some(current) = self.current else { return Notice::Reschedule };
+        let running = threads[current.slot].claim();
+        if self.policy.is_due_before(claim, running, self.mean.virtual_time()) {
+            self.resched = true;
+            return Notice::Reschedule;
+        }
+        if self.tree.len() == 1 { Notice::Rearm } else { Notice::Nothing }
+    }
+
+    /// A queued entity leaves; the caller owns it then, as `Waking`.
+    pub(super) fn dequeue<const WORDS: usize>(&mut self, threads: &Slab<Entity<WORDS>>, slot: Slot, now: Instant) {
+        let entity = &threads[slot];
+        self.tree.remove(&RunNodes(threads), slot);
+        self.leave(entity);
+        end_wait(entity, now);
+        entity.home.move_to(ThreadState::Waking, self.cpu);
+    }
+
+    /// The current thread goes back to the tree.
+    pub(super) fn put_current_back<const WORDS: usize>(
+        &mut self,
+        threads: &Slab<Entity<WORDS>>,
+        how: PutBack,
+        now: Instant,
+    ) {
+        let Some(current) = self.current.take() else { return };
+        let entity = &threads[current.slot];
+        let keeps = how == PutBack::Preempted && self.policy.keeps_request_when_preempted();
+        if !keeps || entity.used.get() >= entity.request.get() {
+            entity.begin_request();
+        }
+        entity.waiting_since.set(now);
+        self.tree.insert(&RunNodes(threads), current.slot);
+        entity.home.move_to(ThreadState::Queued, self.cpu);
+        self.put_back = Some((current.slot, how));
+    }
+
+    /// The current thread leaves the queue; the caller owns it then, as `Waking`.
+    pub(super) fn take_current<const WORDS: usize>(&mut self, threads: &Slab<Entity<WORDS>>) -> Option<Slot> {
+        let current = self.current.take()?;
+        let entity = &threads[current.slot];
+        self.leave(entity);
+        entity.home.move_to(ThreadState::Waking, self.cpu);
+        Some(current.slot)
+    }
+
+    /// The current thread blocks, unless a wake-up has come already. Once it is blocked any CPU may own it, so all
+    /// that concerns it is written before. `publish` makes the clock after it left known to its wakers.
+    pub(super) fn block_current<const WORDS: usize>(
+        &mut self,
+        threads: &Slab<Entity<WORDS>>,
+        publish: impl FnOnce(VirtualTime),
+    ) -> Option<Blocking> {
+        let entity = &threads[self.current?.slot];
+        let (vruntime, weight) = (entity.vruntime.get(), entity.weight.get());
+        let mut without = self.mean;
+        without.remove(vruntime, weight);
+        entity.lag.set(self.lag(vruntime));
+        entity.left_at.set(without.virtual_time());
+        publish(without.virtual_time());
+        increment(&entity.counters.voluntary_blocks);
+        let blocking = entity.home.block();
+        match blocking {
+            Blocking::Blocked => {
+                self.mean = without;
+                self.current = None;
+            }
+            Blocking::TokenConsumed => {
+                entity.counters.voluntary_blocks.update(|count| count.wrapping_sub(1));
+            }
+        }
+        Some(blocking)
+    }
+
+    /// The entity that is due first becomes current.
+    pub(super) fn dispatch_first<const WORDS: usize>(
+        &mut self,
+        threads: &Slab<Entity<WORDS>>,
+        now: Instant,
+    ) -> Option<Slot> {
+        let slot = first_due(&self.tree, threads, self.policy, self.mean.virtual_time())?;
+        self.tree.remove(&RunNodes(threads), slot);
+        let entity = &threads[slot];
+        end_wait(entity, now);
+        let slice_end = now.saturating_add(entity.rest_of_request());
+        self.make_current(threads, slot, slice_end);
+        Some(slot)
+    }
+
+    /// A member that is not in the tree becomes current, until `slice_end`.
+    pub(super) fn make_current<const WORDS: usize>(
+        &mut self,
+        threads: &Slab<Entity<WORDS>>,
+        slot: Slot,
+        slice_end: Instant,
+    ) {
+        let entity = &threads[slot];
+        entity.home.move_to(ThreadState::Current, self.cpu);
+        self.current = Some(Current { slot, slice_end });
+        self.resched = false;
+        self.count_dispatch(entity);
+        if let Some((before, PutBack::Preempted)) = self.put_back.take()
+            && before != slot
+        {
+            increment(&threads[before].counters.preemptions);
+        }
+        if self.last_dispatched != Some(slot) {
+            self.last_dispatched = Some(slot);
+            self.counters.switches += 1;
+        }
+    }
+
+    fn count_dispatch<const WORDS: usize>(&self, entity: &Entity<WORDS>) {
+        let counters = &entity.counters;
+        if counters.dispatches.get() != 0 && entity.ran_on.get() != self.cpu {
+            increment(&counters.migrations);
+        }
+        if !entity.may_run_on(self.cpu) {
+            increment(&counters.dispatches_outside);
+        }
+        increment(&counters.dispatches);
+        entity.ran_on.set(self.cpu);
+    }
+
+    /// Whether the current thread must make room, and how.
+    pub(super) fn must_put_back<const WORDS: usize>(
+        &mut self,
+        threads: &Slab<Entity<WORDS>>,
+        now: Instant,
+    ) -> Option<PutBack> {
+        let current = self.current?;
+        if self.tree.is_empty() {
+            self.resched = false;
+            None
+        } else if current.slice_end <= now {
+            Some(PutBack::RequestOver)
+        } else if core::mem::take(&mut self.resched) && self.is_challenged(threads, current) {
+            Some(PutBack::Preempted)
+        } else {
+            None
+        }
+    }
+
+    /// Whether the first of those who wait is due before the current thread.
+    fn is_challenged<const WORDS: usize>(&self, threads: &Slab<Entity<WORDS>>, current: Current) -> bool {
+        let virtual_time = self.mean.virtual_time();
+        let running = threads[current.slot].claim();
+        first_due(&self.tree, threads, self.policy, virtual_time)
+            .is_some_and(|slot| self.policy.is_due_before(threads[slot].claim(), running, virtual_time))
+    }
+
+    /// Changes a member's weight or request: its lag in service units stays, its place is computed anew at once.
+    pub(super) fn change_member<const WORDS: usize>(
+        &mut self,
+        threads: &Slab<Entity<WORDS>>,
+        slot: Slot,
+        now: Instant,
+        change: impl FnOnce(&Entity<WORDS>),
+    ) -> Notice {
+        let entity = &threads[slot];
+        let is_current = self.current.is_some_and(|current| current.slot == slot);
+        if !is_current {
+            self.tree.remove(&RunNodes(threads), slot);
+        }
+        let (vruntime, old) = (entity.vruntime.get(), entity.weight.get());
+        let lag = self.lag(vruntime);
+        self.mean.remove(vruntime, old);
+        change(entity);
+        self.rejoin(entity, lag, old);
+        if is_current {
+            self.rekey_current(threads, now)
+        } else {
+            self.tree.insert(&RunNodes(threads), slot);
+            self.notice(entity.claim(), threads).max(Notice::Rearm)
+        }
+    }
+
+    fn rejoin<const WORDS: usize>(&mut self, entity: &Entity<WORDS>, lag: VirtualSpan, old: Weight) {
+        let weight = entity.weight.get();
+        if weight != old {
+            entity.fraction.update(|fraction| fraction.rescale(old, weight));
+            let lag = rescale(lag, old, weight);
+            entity.vruntime.set(joining_time(self.mean.virtual_time(), lag, weight, self.mean.weights()));
+        }
+        self.mean.add(entity.vruntime.get(), weight);
+        entity.key_by_rest_of_request();
+    }
+
+    fn rekey_current<const WORDS: usize>(&mut self, threads: &Slab<Entity<WORDS>>, now: Instant) -> Notice {
+        let Some(current) = &mut self.current else { return Notice::Nothing };
+        current.slice_end = now.saturating_add(threads[current.slot].rest_of_request());
+        let current = *current;
+        if self.is_challenged(threads, current) {
+            self.resched = true;
+            return Notice::Reschedule;
+        }
+        Notice::Rearm
+    }
+}
+
+fn end_wait<const WORDS: usize>(entity: &Entity<WORDS>, now: Instant) {
+    let waited = now.saturating_duration_since(entity.waiting_since.get());
+    entity.counters.runnable.update(|runnable| runnable.saturating_add(waited));
+    entity.counters.longest_wait.update(|longest| longest.max(waited));
+}

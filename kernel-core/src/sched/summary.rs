@@ -1,0 +1,178 @@
+//! What CPUs know of each other without a lock: published words, the idle and the waiting set, and domains.
+//!
+//! Each CPU publishes a few words on a cache line of its own, under its queue lock; readers take them as hints. The
+//! two sets have one word per 64 CPUs, written only when a CPU goes idle or busy, or when the first stealable thread
+//! starts or the last one stops waiting; they are read before any CPU's own words.
+//!
+//! The sets carry the promise that no work is overlooked. An idle CPU enters the idle set *and then* looks for waiting
+//! work; whoever leaves work waiting enters the waiting set *and then* looks for an idle CPU. All of these are
+//! sequentially consistent, so at least one of the two sees the other. An idle CPU is kicked by the one who takes it
+//! out of the set, so each is kicked once.
+
+use super::vtime::{VirtualSpan, VirtualTime};
+use crate::sync::Padded;
+use crate::sync::shim::{AtomicU64, Ordering};
+use alloc::boxed::Box;
+use tessera_hal::{CpuId, CpuSet, Probe, SchedHal};
+
+/// What one CPU lets others read.
+pub(super) struct Published {
+    load: AtomicU64,
+    virtual_time: AtomicU64,
+    lateness: AtomicU64,
+    /// Kicks that this CPU has sent.
+    kicks_sent: AtomicU64,
+}
+
+impl Published {
+    pub(super) fn new() -> Self {
+        Self {
+            load: AtomicU64::new(0),
+            virtual_time: AtomicU64::new(0),
+            lateness: AtomicU64::new(0),
+            kicks_sent: AtomicU64::new(0),
+        }
+    }
+
+    /// Under the CPU's queue lock.
+    pub(super) fn publish(&self, load: u64, virtual_time: VirtualTime, lateness: VirtualSpan) {
+        self.load.store(load, Ordering::Relaxed);
+        self.virtual_time.store(virtual_time.as_nanos(), Ordering::Release);
+        self.lateness.store(lateness.as_nanos().cast_unsigned(), Ordering::Relaxed);
+    }
+
+    /// Only V, which must be known before a thread that left is seen blocked. Under the CPU's queue lock.
+    pub(super) fn publish_virtual_time(&self, virtual_time: VirtualTime) {
+        self.virtual_time.store(virtual_time.as_nanos(), Ordering::Release);
+    }
+
+    /// This CPU sends a kick.
+    pub(super) fn count_kick(&self) {
+        self.kicks_sent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn kicks_sent(&self) -> u64 {
+        self.kicks_sent.load(Ordering::Relaxed)
+    }
+
+    /// The weights of its queued and current threads.
+    pub(super) fn load(&self) -> u64 {
+        self.load.load(Ordering::Relaxed)
+    }
+
+    /// V of its queue.
+    pub(super) fn virtual_time(&self) -> VirtualTime {
+        VirtualTime::from_nanos(self.virtual_time.load(Ordering::Acquire))
+    }
+
+    /// How far its most delayed stealable thread is behind V, in reference-weight ns.
+    pub(super) fn lateness(&self) -> VirtualSpan {
+        VirtualSpan::from_nanos(self.lateness.load(Ordering::Relaxed).cast_signed())
+    }
+}
+
+/// A set of CPUs that any CPU changes and reads.
+pub(super) struct SharedSet<const WORDS: usize> {
+    words: [Padded<AtomicU64>; WORDS],
+}
+
+impl<const WORDS: usize> SharedSet<WORDS> {
+    pub(super) fn new() -> Self {
+        Self { words: core::array::from_fn(|_| Padded::new(AtomicU64::new(0))) }
+    }
+
+    /// The members among `mask`; words that the mask leaves empty are not read.
+    pub(super) fn among(&self, mask: &CpuSet<WORDS>) -> CpuSet<WORDS> {
+        CpuSet::from_words(core::array::from_fn(|word| match mask.words()[word] {
+            0 => 0,
+            bits => self.words[word].load(Ordering::SeqCst) & bits,
+        }))
+    }
+
+    pub(super) fn contains(&self, cpu: CpuId) -> bool {
+        self.word(cpu).is_some_and(|(word, bit)| word.load(Ordering::SeqCst) & bit != 0)
+    }
+
+    /// Adds `cpu`; answers whether this call did it.
+    pub(super) fn insert(&self, hal: &impl SchedHal, cpu: CpuId) -> bool {
+        hal.probe(Probe::SharedWrite { owner: None });
+        self.word(cpu).is_some_and(|(word, bit)| word.fetch_or(bit, Ordering::SeqCst) & bit == 0)
+    }
+
+    /// Removes `cpu`; answers whether this call did it.
+    pub(super) fn remove(&self, hal: &impl SchedHal, cpu: CpuId) -> bool {
+        hal.probe(Probe::SharedWrite { owner: None });
+        self.word(cpu).is_some_and(|(word, bit)| word.fetch_and(!bit, Ordering::SeqCst) & bit != 0)
+    }
+
+    fn word(&self, cpu: CpuId) -> Option<(&AtomicU64, u64)> {
+        self.words.get(cpu.index() / 64).map(|word| (&**word, 1 << (cpu.index() % 64)))
+    }
+}
+
+/// Levels of nearness: SMT siblings, shared cache, node, machine.
+pub(super) const LEVELS: usize = 4;
+
+/// Which CPUs are near which.
+pub(super) struct Domains<const WORDS: usize> {
+    /// For each CPU, the ring of CPUs that each level adds, nearest first; together all CPUs but itself.
+    rings: Box<[[CpuSet<WORDS>; LEVELS]]>,
+}
+
+impl<const WORDS: usize> Domains<WORDS> {
+    /// Reads the topology. Allocates.
+    pub(super) fn new(hal: &impl SchedHal) -> Self {
+        let cpus = || (0..hal.cpu_count()).map(|index| CpuId::new(index as u16));
+        Self { rings: cpus().map(|cpu| Self::rings_of(hal, cpu, cpus())).collect() }
+    }
+
+    fn rings_of(hal: &impl SchedHal, cpu: CpuId, all: impl Iterator<Item = CpuId>) -> [CpuSet<WORDS>; LEVELS] {
+        let mut rings = [CpuSet::EMPTY; LEVELS];
+        let mine = hal.topology(cpu);
+        for other in all.filter(|&other| other != cpu) {
+            let theirs = hal.topology(other);
+            let level = match () {
+                () if theirs.core == mine.core => 0,
+                () if theirs.cluster == mine.cluster => 1,
+                () if theirs.node == mine.node => 2,
+                () => 3,
+            };
+            rings[level].insert(other);
+        }
+        rings
+    }
+
+    /// The CPUs around `cpu`, nearest ring first, without itself.
+    pub(super) fn rings(&self, cpu: CpuId) -> &[CpuSet<WORDS>; LEVELS] {
+        &self.rings[cpu.index()]
+    }
+}
+
+/// A set of CPUs that changes seldom: which ones take part.
+pub(super) struct OnlineSet<const WORDS: usize>(SharedSet<WORDS>);
+
+impl<const WORDS: usize> OnlineSet<WORDS> {
+    pub(super) fn new(hal: &impl SchedHal, online: &CpuSet<WORDS>) -> Self {
+        let set = SharedSet::new();
+        for cpu in online.iter() {
+            set.insert(hal, cpu);
+        }
+        Self(set)
+    }
+
+    pub(super) fn among(&self, mask: &CpuSet<WORDS>) -> CpuSet<WORDS> {
+        self.0.among(mask)
+    }
+
+    pub(super) fn contains(&self, cpu: CpuId) -> bool {
+        self.0.contains(cpu)
+    }
+
+    pub(super) fn insert(&self, hal: &impl SchedHal, cpu: CpuId) -> bool {
+        self.0.insert(hal, cpu)
+    }
+
+    pub(super) fn remove(&self, hal: &impl SchedHal, cpu: CpuId) -> bool {
+        self.0.remove(hal, cpu)
+    }
+}
