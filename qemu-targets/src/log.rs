@@ -1,0 +1,73 @@
+//! What a run has said so far: the latest record of each thread and CPU, every exit, and what could not be read.
+
+use crate::records::{Boot, Cpu, End, Exit, Record, RecordError, Thread, parse};
+use std::collections::BTreeMap;
+
+/// The records of a run.
+#[derive(Clone, Debug, Default)]
+pub struct RunLog {
+    /// The machine, once it has booted.
+    pub boot: Option<Boot>,
+    /// The latest record of each thread, by its number.
+    pub threads: BTreeMap<u64, Thread>,
+    /// The latest record of each CPU.
+    pub cpus: BTreeMap<u32, Cpu>,
+    /// Every program that has ended, in order.
+    pub exits: Vec<Exit>,
+    /// The end of the run.
+    pub end: Option<End>,
+    /// Lines that begin like a record and are none.
+    pub malformed: Vec<RecordError>,
+}
+
+/// What a line was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fed {
+    /// A line for people.
+    Text,
+    /// A record, not the last one of a report.
+    Record,
+    /// The last record of a report: a good moment to show the table.
+    ReportComplete,
+}
+
+impl RunLog {
+    /// Takes a serial line.
+    pub fn feed(&mut self, line: &str) -> Fed {
+        match parse(line) {
+            None => Fed::Text,
+            Some(Ok(record)) => self.take(record),
+            Some(Err(error)) => {
+                self.malformed.push(error);
+                Fed::Record
+            }
+        }
+    }
+
+    fn take(&mut self, record: Record) -> Fed {
+        match record {
+            Record::Boot(boot) => self.boot = Some(boot),
+            Record::Thread(thread) => drop(self.threads.insert(thread.id, thread)),
+            Record::Cpu(cpu) => {
+                let is_last = self.boot.as_ref().is_some_and(|boot| cpu.id + 1 == boot.cpus);
+                self.cpus.insert(cpu.id, cpu);
+                return if is_last { Fed::ReportComplete } else { Fed::Record };
+            }
+            Record::Exit(exit) => self.exits.push(exit),
+            Record::End(end) => self.end = Some(end),
+            Record::Other => {}
+        }
+        Fed::Record
+    }
+
+    /// The request of a normal thread.
+    pub fn base_request_ns(&self) -> u64 {
+        self.boot.as_ref().map_or(tessera_abi::scheduling::DEFAULT_REQUEST_NS, |boot| boot.base_request_ns)
+    }
+
+    /// The longest time that any CPU or thread was charged at once.
+    pub fn longest_charge_ns(&self) -> u64 {
+        let cpus = self.cpus.values().map(|cpu| cpu.longest_charge_ns);
+        cpus.chain(self.threads.values().map(|thread| thread.longest_charge_ns)).max().unwrap_or(0)
+    }
+}

@@ -1,0 +1,22 @@
+//! The built-in targets: the files in `targets/`, carried in the program so that it runs anywhere.
+
+macro_rules! targets {
+    ($($name:literal),* $(,)?) => {
+        /// Name and text of each target; `default` first.
+        pub const TARGETS: &[(&str, &str)] = &[$(($name, include_str!(concat!("../targets/", $name, ".toml")))),*];
+    };
+}
+
+targets!(
+    "default",
+    "smoke",
+    "thread-fairness",
+    "thread-fairness-equal",
+    "thread-fairness-interactive",
+    "thread-fairness-interactive-equal",
+    "thread-fairness-weight-change",
+    "affinity",
+    "faults",
+    "fpu",
+    "spread",
+);

@@ -1,0 +1,93 @@
+//! Whether the run was whole and ended as it must, with every program's end seen and no other.
+
+use super::{Conditions, Verdict};
+use crate::{
+    log::RunLog,
+    records::Exit,
+    target::{ExpectedEnd, ExpectedExit, Target},
+};
+
+pub fn judge(log: &RunLog, target: &Target, conditions: Conditions, verdict: &mut Verdict) {
+    for error in &log.malformed {
+        verdict.note(false, format!("a record cannot be read ({}): {}", error.finding, error.line));
+    }
+    match &log.boot {
+        Some(boot) => verdict.note(
+            boot.cpus == u32::from(conditions.cpus),
+            format!("{} of {} CPUs are online, policy {}", boot.cpus, conditions.cpus, boot.policy),
+        ),
+        None => verdict.note(false, "the machine has not said that it booted"),
+    }
+    end_of_run(log, target, verdict);
+    threads(log, target, conditions, verdict);
+    for expected in &target.expect.exit {
+        expected_exit(log, target, conditions, expected, verdict);
+    }
+    let expected = |exit: &Exit| target.expect.exit.iter().any(|expected| expected.name == exit.name);
+    for exit in log.exits.iter().filter(|exit| !expected(exit)) {
+        verdict.note(false, format!("{}.{} ended unexpectedly: {}", exit.name, exit.instance, describe(exit)));
+    }
+}
+
+fn end_of_run(log: &RunLog, target: &Target, verdict: &mut Verdict) {
+    let Some(end) = &log.end else {
+        verdict.note(false, "the run has not reached its end");
+        return;
+    };
+    let wanted = match target.expect.end {
+        ExpectedEnd::Time => "time is up",
+        ExpectedEnd::AllExited => "all programs have exited",
+    };
+    let good = end.reason == wanted && end.status == "success";
+    let text = format!("the run ended after {:.3} s: {} ({})", end.at_ns as f64 / 1e9, end.reason, end.status);
+    verdict.note(good, if good { text } else { format!("{text}, expected: {wanted} (success)") });
+}
+
+/// Every instance of every program must have reported at the end.
+fn threads(log: &RunLog, target: &Target, conditions: Conditions, verdict: &mut Verdict) {
+    let wanted: usize =
+        target.manifest.programs.iter().map(|program| usize::from(program.count.resolve(conditions.cpus))).sum();
+    let reported = log.threads.values().filter(|thread| thread.is_final).count();
+    verdict.note(reported == wanted, format!("{reported} of {wanted} threads reported at the end"));
+}
+
+fn expected_exit(
+    log: &RunLog,
+    target: &Target,
+    conditions: Conditions,
+    expected: &ExpectedExit,
+    verdict: &mut Verdict,
+) {
+    let wanted = target.instances(&expected.name, conditions.cpus);
+    let exits: Vec<&Exit> = log.exits.iter().filter(|exit| exit.name == expected.name).collect();
+    let how = match (&expected.fault, expected.code) {
+        (Some(fault), _) => format!("by a fault '{fault}...'"),
+        (None, code) => format!("with code {}", code.unwrap_or(0)),
+    };
+    let mut instances: Vec<u32> = exits.iter().map(|exit| exit.instance).collect();
+    instances.sort_unstable();
+    instances.dedup();
+    let good = exits.iter().filter(|exit| matches(exit, expected)).count();
+    let all = good == wanted && exits.len() == wanted && instances.len() == wanted;
+    let text = format!("{good} of {wanted} instances of {} ended {how}", expected.name);
+    match exits.iter().find(|exit| !matches(exit, expected)) {
+        Some(other) => verdict.note(false, format!("{text}; instance {}: {}", other.instance, describe(other))),
+        None => verdict.note(all, text),
+    }
+}
+
+fn matches(exit: &Exit, expected: &ExpectedExit) -> bool {
+    match (&exit.fault, &expected.fault) {
+        (Some(fault), Some(beginning)) => fault.starts_with(beginning.as_str()),
+        (None, None) => exit.code == Some(expected.code.unwrap_or(0)),
+        _ => false,
+    }
+}
+
+fn describe(exit: &Exit) -> String {
+    match (&exit.fault, exit.code) {
+        (Some(fault), _) => fault.clone(),
+        (None, Some(code)) => format!("code {code}"),
+        (None, None) => "neither code nor fault".into(),
+    }
+}

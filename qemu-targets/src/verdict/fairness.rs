@@ -1,0 +1,154 @@
+//! Whether the shares that were asked for are the shares that were got.
+
+use super::{Conditions, Verdict};
+use crate::{
+    log::RunLog,
+    records::Thread,
+    table::{is_limited, shares},
+    target::{Fair, Target},
+};
+
+/// Where instructions are counted: parts of the fair share.
+const EXACT_PART: f64 = 0.005;
+/// Progress where instructions are counted.
+const EXACT_PROGRESS_PART: f64 = 0.01;
+/// Progress on virtual CPUs that the host stops and starts: it takes single slices away, of any thread.
+const PROGRESS_PART: f64 = 0.15;
+/// More for threads that may use several CPUs.
+const SPREAD_PART: f64 = 0.10;
+
+pub fn judge(log: &RunLog, target: &Target, conditions: Conditions, verdict: &mut Verdict) {
+    let bounds = Bounds::of(log, conditions);
+    if target.expect.fair == Fair::Everybody {
+        fair_shares(log, &bounds, verdict);
+    }
+    if !target.expect.ratio.is_empty() {
+        ratio(log, target, &bounds, verdict);
+    }
+    for name in &target.expect.prompt {
+        prompt(log, name, &bounds, verdict);
+    }
+}
+
+/// What a thread may be away from its share in this run.
+struct Bounds {
+    exact: bool,
+    longest_request_ns: u64,
+    longest_charge_ns: u64,
+    base_request_ns: u64,
+}
+
+impl Bounds {
+    fn of(log: &RunLog, conditions: Conditions) -> Self {
+        Self {
+            exact: conditions.exact,
+            longest_request_ns: log.threads.values().map(|thread| thread.request_ns).max().unwrap_or(0),
+            longest_charge_ns: log.longest_charge_ns(),
+            base_request_ns: log.base_request_ns(),
+        }
+    }
+
+    fn share_ns(&self, wanted_ns: f64, cpus: usize) -> f64 {
+        let spread = if cpus > 1 { wanted_ns * SPREAD_PART } else { 0.0 };
+        spread
+            + if self.exact {
+                wanted_ns * EXACT_PART
+            } else {
+                (self.longest_request_ns + self.longest_charge_ns) as f64
+            }
+    }
+
+    fn progress_part(&self) -> f64 {
+        if self.exact { EXACT_PROGRESS_PART } else { PROGRESS_PART }
+    }
+
+    fn text(&self) -> String {
+        if self.exact {
+            return "0.5 % (instructions are counted)".into();
+        }
+        let (request, charge) = (ms(self.longest_request_ns as f64), ms(self.longest_charge_ns as f64));
+        format!("one request {request} + longest charge {charge}")
+    }
+}
+
+fn ms(ns: f64) -> String {
+    format!("{:.3} ms", ns / 1e6)
+}
+
+fn fair_shares(log: &RunLog, bounds: &Bounds, verdict: &mut Verdict) {
+    let shares = shares(log);
+    let mut worst: Option<(f64, String)> = None;
+    let mut judged = 0;
+    for thread in log.threads.values().filter(|thread| !is_limited(thread)) {
+        let Some(share) = shares.get(&thread.id) else { continue };
+        let away = (share.got_ns as f64 - share.wanted_ns).abs();
+        let bound = bounds.share_ns(share.wanted_ns, thread.affinity.0.len());
+        let text = format!(
+            "{} wanted {}, got {}, is {} away, bound {}",
+            thread.name,
+            ms(share.wanted_ns),
+            ms(share.got_ns as f64),
+            ms(away),
+            ms(bound)
+        );
+        let use_of_bound = away / bound.max(1.0);
+        if worst.as_ref().is_none_or(|(worst, _)| use_of_bound > *worst) {
+            worst = Some((use_of_bound, text));
+        }
+        judged += 1;
+    }
+    match worst {
+        Some((part, text)) => {
+            let bound = bounds.text();
+            verdict.note(part <= 1.0, format!("shares of {judged} threads within {bound}; the worst: {text}"));
+        }
+        None => verdict.note(false, "no thread took all that it could get, so no share can be judged"),
+    }
+    let still: Vec<&str> =
+        log.threads.values().filter(|thread| thread.progress == 0).map(|thread| thread.name.as_str()).collect();
+    let progressed = log.threads.len() - still.len();
+    let first = still.first().map(|name| format!(", {name} did not")).unwrap_or_default();
+    verdict.note(still.is_empty(), format!("{progressed} of {} threads made progress{first}", log.threads.len()));
+}
+
+fn ratio(log: &RunLog, target: &Target, bounds: &Bounds, verdict: &mut Verdict) {
+    let parts: Vec<(&Thread, f64)> = log
+        .threads
+        .values()
+        .filter_map(|thread| target.expect.ratio.get(thread.program()).map(|part| (thread, f64::from(*part))))
+        .collect();
+    let of: f64 = parts.iter().map(|(_, part)| part).sum();
+    let runtime: f64 = parts.iter().map(|(thread, _)| thread.runtime_ns as f64).sum();
+    let progress: f64 = parts.iter().map(|(thread, _)| thread.progress as f64).sum();
+    if parts.len() < 2 || runtime == 0.0 || progress == 0.0 {
+        verdict.note(false, "the programs whose ratio is expected did not run or made no progress");
+        return;
+    }
+    for (thread, part) in &parts {
+        let wanted = runtime * part / of;
+        let away = (thread.runtime_ns as f64 - wanted).abs();
+        let good = away <= bounds.share_ns(wanted, 1);
+        let got = thread.runtime_ns as f64 / runtime * 100.0;
+        let text = format!("{}: {got:.3} % of the group's run time, expected {:.3} %", thread.name, part / of * 100.0);
+        verdict.note(good, format!("{text}, {} away, bound {}", ms(away), ms(bounds.share_ns(wanted, 1))));
+        let done = thread.progress as f64 / progress;
+        let good = (done - part / of).abs() <= part / of * bounds.progress_part();
+        let (done, part, bound) = (done * 100.0, part / of * 100.0, bounds.progress_part() * 100.0);
+        verdict.note(
+            good,
+            format!("{}: {done:.3} % of the group's progress, expected {part:.3} % within {bound} %", thread.name),
+        );
+    }
+}
+
+fn prompt(log: &RunLog, name: &str, bounds: &Bounds, verdict: &mut Verdict) {
+    let longest = log.threads.values().filter(|thread| thread.program() == name).max_by_key(|t| t.longest_wait_ns);
+    let Some(thread) = longest.filter(|thread| thread.dispatches > 1) else {
+        verdict.note(false, format!("{name} did not run"));
+        return;
+    };
+    let bound = bounds.base_request_ns + bounds.longest_charge_ns;
+    let (wait, limit) = (ms(thread.longest_wait_ns as f64), ms(bound as f64));
+    let text = format!("{} waited {wait} at most, bound {limit} (one request + longest charge)", thread.name);
+    verdict.note(thread.longest_wait_ns <= bound, text);
+}

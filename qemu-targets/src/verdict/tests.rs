@@ -1,0 +1,205 @@
+//! Each expectation has a run that meets it and one that must fail.
+
+use super::{Conditions, Verdict, judge, sample};
+use crate::{log::RunLog, records::Exit, target::Target};
+
+const FAIR: &str = "
+description = 'd'
+cpus = 1
+[[manifest.program]]
+name = 'heavy'
+weight = 128
+[[manifest.program]]
+name = 'light'
+count = 2
+[expect]
+fair = 'everybody'
+ratio = { heavy = 2, light = 1 }
+";
+
+const S: u64 = 1_000_000_000;
+
+fn good_run() -> RunLog {
+    sample::fairness(&[("heavy.0", 128, 2 * S), ("light.0", 64, S), ("light.1", 64, S)])
+}
+
+fn verdict_on(log: &RunLog, target: &str, exact: bool) -> Verdict {
+    judge(log, &Target::parse("t.toml", target).unwrap(), Conditions { cpus: 1, exact })
+}
+
+fn failures(log: &RunLog) -> Vec<String> {
+    let verdict = verdict_on(log, FAIR, false);
+    assert!(!verdict.passed());
+    assert!(verdict.to_string().contains("verdict: FAILED"));
+    verdict.findings.into_iter().filter(|finding| !finding.good).map(|finding| finding.text).collect()
+}
+
+#[test]
+fn a_good_run_passes_and_says_its_bound() {
+    let verdict = verdict_on(&good_run(), FAIR, false);
+    assert!(verdict.passed(), "{verdict}");
+    assert!(verdict.to_string().contains("one request 2.000 ms + longest charge 2.000 ms"));
+    assert!(verdict_on(&good_run(), FAIR, true).passed());
+}
+
+#[test]
+fn equal_shares_under_unequal_weights_fail() {
+    let third = 4 * S / 3;
+    let log = sample::fairness(&[("heavy.0", 128, third), ("light.0", 64, third), ("light.1", 64, third)]);
+    assert!(failures(&log).iter().any(|text| text.starts_with("shares of 3 threads")));
+}
+
+#[test]
+fn the_counterfactual_target_refuses_the_weighted_run_and_accepts_the_equal_one() {
+    let equal = FAIR.replace("weight = 128", "").replace("heavy = 2", "heavy = 1");
+    let mut weighted = good_run();
+    weighted.threads.values_mut().for_each(|thread| thread.weight = 64);
+    assert!(!verdict_on(&weighted, &equal, false).passed());
+    let log = sample::fairness(&[("heavy.0", 64, S), ("light.0", 64, S), ("light.1", 64, S)]);
+    assert!(verdict_on(&log, &equal, true).passed());
+}
+
+#[test]
+fn a_share_just_past_the_bound_fails_and_just_within_passes() {
+    // The bound is 4 ms: one request and the longest charge.
+    let run =
+        |off: u64| sample::fairness(&[("heavy.0", 128, 2 * S + off), ("light.0", 64, S - off), ("light.1", 64, S)]);
+    assert!(verdict_on(&run(3_900_000), FAIR, false).passed());
+    assert!(!verdict_on(&run(4_100_000), FAIR, false).passed());
+    // Counted exactly, 0.5 % of the light one's second is 5 ms.
+    assert!(verdict_on(&run(4_900_000), FAIR, true).passed());
+    assert!(!verdict_on(&run(5_100_000), FAIR, true).passed());
+}
+
+#[test]
+fn a_kernel_whose_accounting_flatters_is_caught_by_the_programs_progress() {
+    let mut log = good_run();
+    log.threads.get_mut(&0).unwrap().progress = S / 1000;
+    assert!(failures(&log).iter().any(|text| text.contains("of the group's progress")));
+}
+
+#[test]
+fn programs_that_count_more_than_they_ran_do_not_help_a_wrong_kernel() {
+    let mut log = sample::fairness(&[("heavy.0", 128, S), ("light.0", 64, S), ("light.1", 64, S)]);
+    log.threads.get_mut(&0).unwrap().progress = 2 * S / 1000;
+    assert!(failures(&log).iter().any(|text| text.contains("of the group's run time")));
+}
+
+#[test]
+fn books_that_do_not_close_fail() {
+    let mut log = good_run();
+    log.cpus.get_mut(&0).unwrap().interrupt_ns = 1;
+    assert!(failures(&log).iter().any(|text| text.contains("do not close")));
+    let mut log = good_run();
+    log.cpus.get_mut(&0).unwrap().paid_fair_ns -= 1;
+    assert!(failures(&log).iter().any(|text| text.contains("do not close")));
+}
+
+#[test]
+fn threads_that_ran_more_than_their_cpus_gave_fail() {
+    let mut log = good_run();
+    let cpu = log.cpus.get_mut(&0).unwrap();
+    (cpu.thread_ns, cpu.idle_ns) = (cpu.thread_ns - 5, 5);
+    assert!(failures(&log).iter().any(|text| text.starts_with("threads ran")));
+}
+
+#[test]
+fn a_dispatch_outside_the_mask_fails() {
+    let mut log = good_run();
+    log.threads.get_mut(&1).unwrap().dispatches_outside = 1;
+    assert_eq!(failures(&log), ["1 of 30 dispatches were outside the thread's mask"]);
+}
+
+#[test]
+fn a_run_without_end_boot_or_all_reports_fails() {
+    let mut log = good_run();
+    log.end = None;
+    assert_eq!(failures(&log), ["the run has not reached its end"]);
+    let mut log = good_run();
+    log.boot = None;
+    assert_eq!(failures(&log), ["the machine has not said that it booted"]);
+    let mut log = good_run();
+    log.threads.get_mut(&2).unwrap().is_final = false;
+    assert!(failures(&log).contains(&"2 of 3 threads reported at the end".to_string()));
+    let mut log = good_run();
+    log.end.as_mut().unwrap().status = "failure".into();
+    assert_eq!(failures(&log).len(), 1);
+    assert!(!verdict_on(&RunLog::default(), FAIR, false).passed());
+}
+
+#[test]
+fn a_record_that_cannot_be_read_fails() {
+    let mut log = good_run();
+    log.feed("{\"tessera\":\"thread\",\"at_ns\":");
+    assert!(failures(&log)[0].starts_with("a record cannot be read"));
+}
+
+#[test]
+fn an_unexpected_exit_fails() {
+    let mut log = good_run();
+    log.exits.push(Exit { name: "heavy".into(), instance: 0, code: Some(0), fault: None });
+    assert_eq!(failures(&log), ["heavy.0 ended unexpectedly: code 0"]);
+}
+
+const EXITS: &str = "
+description = 'd'
+cpus = 1
+[[manifest.program]]
+name = 'a'
+count = 2
+[[manifest.program]]
+name = 'b'
+[expect]
+end = 'all-exited'
+exit = [{ name = 'a', code = 0 }, { name = 'b', fault = 'page fault (load' }]
+";
+
+fn exits_run() -> RunLog {
+    let mut log = sample::fairness(&[("a.0", 64, S), ("a.1", 64, S), ("b.0", 64, S)]);
+    log.end.as_mut().unwrap().reason = "all programs have exited".into();
+    for instance in 0..2 {
+        log.exits.push(Exit { name: "a".into(), instance, code: Some(0), fault: None });
+    }
+    let fault = Some("page fault (load, not mapped) at address 0x0".into());
+    log.exits.push(Exit { name: "b".into(), instance: 0, code: None, fault });
+    log
+}
+
+#[test]
+fn every_expected_exit_must_be_seen_once_and_as_expected() {
+    assert!(verdict_on(&exits_run(), EXITS, false).passed());
+    let changed = |change: fn(&mut RunLog)| {
+        let mut log = exits_run();
+        change(&mut log);
+        verdict_on(&log, EXITS, false).passed()
+    };
+    assert!(!changed(|log| drop(log.exits.remove(0))));
+    assert!(!changed(|log| log.exits[1].instance = 0));
+    assert!(!changed(|log| log.exits[0].code = Some(1)));
+    assert!(!changed(|log| log.exits[2].fault = Some("illegal instruction".into())));
+    assert!(!changed(|log| log.exits[2] = Exit { name: "b".into(), instance: 0, code: Some(0), fault: None }));
+    assert!(!changed(|log| log.end.as_mut().unwrap().reason = "time is up".into()));
+}
+
+const PROMPT: &str = "
+description = 'd'
+cpus = 1
+[[manifest.program]]
+name = 'hog'
+[[manifest.program]]
+name = 'sleeper'
+[expect]
+prompt = ['sleeper']
+";
+
+#[test]
+fn a_sleeper_that_waits_longer_than_a_request_and_a_charge_fails() {
+    let run = |wait: u64| {
+        let mut log = sample::fairness(&[("hog.0", 64, 3 * S), ("sleeper.0", 64, S / 100)]);
+        let sleeper = log.threads.get_mut(&1).unwrap();
+        (sleeper.voluntary_blocks, sleeper.longest_wait_ns) = (100, wait);
+        verdict_on(&log, PROMPT, false).passed()
+    };
+    assert!(run(4_000_000));
+    assert!(!run(4_000_001));
+}
