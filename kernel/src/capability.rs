@@ -5,6 +5,7 @@
 
 use alloc::vec::Vec;
 use spin::Mutex;
+use tessera_schema::message;
 
 /// What a capability names. Every object of this issue belongs to the process that holds it or is machine-wide.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,6 +16,17 @@ pub enum Object {
     Timer,
     /// The scheduling attributes of the thread that calls.
     SchedulingPolicy,
+}
+
+impl Object {
+    /// The interface's Cap'n Proto id.
+    pub const fn interface(self) -> u64 {
+        match self {
+            Self::Console => message::CONSOLE,
+            Self::Timer => message::TIMER,
+            Self::SchedulingPolicy => message::SCHEDULING_POLICY,
+        }
+    }
 }
 
 /// What a submission names: slot in the low half, generation in the high half.

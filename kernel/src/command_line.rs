@@ -1,9 +1,9 @@
 //! The kernel command line: `key=value` pairs, separated by spaces. Every unknown key and impossible value is an error
 //! that names itself; nothing is guessed.
 
-use crate::Policy;
 use core::fmt;
 use hal::{CpuSet, Duration};
+use kernel_core::sched::Policy;
 
 /// Which interrupt controller mode was asked for. The platform acts on it; the kernel only checks the spelling.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -10,6 +10,12 @@ pub struct CpuMask {
     words: [AtomicU64; WORDS],
 }
 
+impl Default for CpuMask {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl CpuMask {
     /// The empty set.
     pub const fn new() -> Self {

@@ -236,4 +236,4 @@ fn check_entry(image: &Image<'_>) -> Result<(), ElfError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;
