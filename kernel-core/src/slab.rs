@@ -23,36 +23,52 @@ use tessera_hal::sync::Fault;
 /// Entries of the first chunk; each further chunk has twice as many.
 const FIRST_CHUNK: u32 = 64;
 /// Chunks that a slab can have: 64 * (2^15 - 1) entries, two million.
-const CHUNKS: usize = 15;
+const CHUNKS: u32 = 15;
 /// Entries that a slab can have.
 pub const MAX_ENTRIES: u32 = FIRST_CHUNK * ((1 << CHUNKS) - 1);
 
+/// The low bits of a slot: the place in its chunk.
+const PLACE_BITS: u32 = 28;
+const PLACE_MASK: u32 = (1 << PLACE_BITS) - 1;
+
 /// The place of an entry in its slab. It says nothing about who lives there; intrusive links hold slots.
+///
+/// Kept as it is looked up: the number of the chunk, from 1, in the high four bits, the place in the chunk below.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(transparent)]
 pub struct Slot(NonZeroU32);
 
 impl Slot {
-    /// The slot with this index. Indices above `u32::MAX - 1` are not used by any slab and give the last one.
+    /// The slot with this index. All indices that no slab has give one slot, and no slab has that either.
     pub const fn new(index: u32) -> Self {
-        match NonZeroU32::new(index.saturating_add(1)) {
-            Some(number) => Self(number),
+        let (chunk, place) = if index < MAX_ENTRIES {
+            let number = index + FIRST_CHUNK;
+            let chunk = (number / FIRST_CHUNK).ilog2();
+            (chunk, number - (FIRST_CHUNK << chunk))
+        } else {
+            (CHUNKS - 1, PLACE_MASK)
+        };
+        match NonZeroU32::new((chunk + 1) << PLACE_BITS | place) {
+            Some(raw) => Self(raw),
             None => Self(NonZeroU32::MAX),
         }
     }
 
     /// The index, from 0.
     pub const fn index(self) -> u32 {
-        self.0.get() - 1
+        self.place() as u32 + (FIRST_CHUNK << (self.chunk() - 1)) - FIRST_CHUNK
     }
 
-    /// Chunk and place in the chunk.
+    /// The number of its chunk, from 1 to 15.
     #[inline(always)]
-    const fn place(self) -> (usize, usize) {
-        // In 64 bits, since a made-up slot may be the last one that can be written.
-        let number = self.index() as u64 + FIRST_CHUNK as u64;
-        let chunk = (number / FIRST_CHUNK as u64).ilog2();
-        (chunk as usize, (number - ((FIRST_CHUNK as u64) << chunk)) as usize)
+    const fn chunk(self) -> usize {
+        (self.0.get() >> PLACE_BITS) as usize
+    }
+
+    /// Its place in the chunk.
+    #[inline(always)]
+    const fn place(self) -> usize {
+        (self.0.get() & PLACE_MASK) as usize
     }
 }
 
@@ -187,7 +203,8 @@ struct Entry<T> {
 /// A slab of `T`. `T` is built once per slot with `Default` and set up again, through a shared reference, each time
 /// that the slot is reused.
 pub struct Slab<T> {
-    chunks: [spin::Once<Box<[Entry<T>]>>; CHUNKS],
+    /// By number of chunk; the first is not used.
+    chunks: [spin::Once<Box<[Entry<T>]>>; CHUNKS as usize + 1],
     /// How many slots were ever used.
     used: AtomicU32,
     /// Number of changes (high half) and first free slot, packed (low half).
@@ -199,7 +216,7 @@ impl<T: Default> Slab<T> {
     /// A slab of at most `limit` entries (and never more than [`MAX_ENTRIES`]). Allocates nothing yet.
     pub fn new(limit: u32) -> Self {
         Self {
-            chunks: [const { spin::Once::new() }; CHUNKS],
+            chunks: [const { spin::Once::new() }; CHUNKS as usize + 1],
             used: AtomicU32::new(0),
             free: AtomicU64::new(0),
             limit: limit.min(MAX_ENTRIES),
@@ -209,7 +226,7 @@ impl<T: Default> Slab<T> {
     /// Allocates memory for `count` entries in all, or for as many as the slab may hold.
     pub fn reserve(&self, count: u32) -> Result<(), InsertError> {
         let Some(last) = count.min(self.limit).checked_sub(1) else { return Ok(()) };
-        (0..=Slot::new(last).place().0).try_for_each(|chunk| self.grow(chunk))
+        (1..=Slot::new(last).chunk()).try_for_each(|chunk| self.grow(chunk))
     }
 
     /// Brings an entry to life. `set_up` prepares it before anybody can find it. May allocate.
@@ -250,7 +267,7 @@ impl<T: Default> Slab<T> {
             if used >= self.limit {
                 return Err(InsertError::Full { limit: self.limit });
             }
-            prepare(self, Slot::new(used).place().0)?;
+            prepare(self, Slot::new(used).chunk())?;
             match self.used.compare_exchange(used, used + 1, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return Ok(Slot::new(used)),
                 Err(current) => used = current,
@@ -261,7 +278,7 @@ impl<T: Default> Slab<T> {
     fn grow(&self, chunk: usize) -> Result<(), InsertError> {
         self.chunks[chunk]
             .try_call_once(|| {
-                let count = (FIRST_CHUNK as usize) << chunk;
+                let count = (FIRST_CHUNK as usize) << (chunk - 1);
                 let mut entries = Vec::new();
                 entries.try_reserve_exact(count).map_err(|_| InsertError::OutOfMemory)?;
                 entries.extend((0..count).map(|_| Entry {
@@ -319,8 +336,7 @@ impl<T> Slab<T> {
 
     #[inline(always)]
     fn entry(&self, slot: Slot) -> Option<&Entry<T>> {
-        let (chunk, place) = slot.place();
-        self.chunks.get(chunk)?.get()?.get(place)
+        self.chunks.get(slot.chunk())?.get()?.get(slot.place())
     }
 
     fn take_free(&self) -> Option<Slot> {
@@ -379,16 +395,22 @@ mod tests {
     type Numbers = Slab<QueueOwned<u64>>;
 
     #[test]
-    fn slots_of_all_chunks_have_their_own_place() {
-        let mut expected = (0, 0);
+    fn slots_of_all_chunks_have_their_own_place_and_keep_their_index() {
+        let mut expected = (1, 0);
         for index in 0..FIRST_CHUNK * 15 {
-            assert_eq!(Slot::new(index).place(), expected, "slot {index}");
+            let slot = Slot::new(index);
+            assert_eq!((slot.chunk(), slot.place(), slot.index()), (expected.0, expected.1, index));
             expected.1 += 1;
-            if expected.1 == (FIRST_CHUNK as usize) << expected.0 {
+            if expected.1 == (FIRST_CHUNK as usize) << (expected.0 - 1) {
                 expected = (expected.0 + 1, 0);
             }
         }
-        assert_eq!(Slot::new(MAX_ENTRIES - 1).place(), (CHUNKS - 1, (FIRST_CHUNK << (CHUNKS - 1)) as usize - 1));
+        let last = Slot::new(MAX_ENTRIES - 1);
+        let last_place = (FIRST_CHUNK << (CHUNKS - 1)) as usize - 1;
+        assert_eq!((last.chunk(), last.place(), last.index()), (CHUNKS as usize, last_place, MAX_ENTRIES - 1));
+        for beyond in [MAX_ENTRIES, u32::MAX - 1, u32::MAX] {
+            assert!(Slot::new(beyond).index() >= MAX_ENTRIES);
+        }
     }
 
     #[test]
