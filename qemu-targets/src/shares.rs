@@ -19,9 +19,14 @@ pub struct Claim<'a> {
     pub limit_ns: Option<u64>,
 }
 
-/// Nanoseconds of CPU time that each claim should get, in the order of the claims.
-pub fn fair_shares(claims: &[Claim<'_>], capacity_ns: &BTreeMap<u32, u64>) -> Vec<f64> {
-    Filling::new(claims, capacity_ns).fill()
+/// With more distinct masks than this the allocation is not computed: it is drawn each second.
+pub const MOST_MASKS: usize = 24;
+
+/// Nanoseconds of CPU time that each claim should get, in the order of the claims; `None` if there are more than
+/// [`MOST_MASKS`] distinct masks.
+pub fn fair_shares(claims: &[Claim<'_>], capacity_ns: &BTreeMap<u32, u64>) -> Option<Vec<f64>> {
+    let filling = Filling::new(claims, capacity_ns);
+    (filling.groups <= MOST_MASKS).then(|| filling.fill())
 }
 
 /// Relative precision of levels and flows.
@@ -232,7 +237,7 @@ mod tests {
             .map(|(claim, affinity)| Claim { weight: claim.0, affinity, limit_ns: claim.2 })
             .collect();
         let capacity = (0..cpus).map(|cpu| (cpu, 1_000_000)).collect();
-        fair_shares(&claims, &capacity).into_iter().map(|share| share.round() as u64).collect()
+        fair_shares(&claims, &capacity).unwrap().into_iter().map(|share| share.round() as u64).collect()
     }
 
     #[test]
@@ -267,6 +272,17 @@ mod tests {
     fn overlapping_masks_need_a_path_of_moves() {
         let got = shares(3, &[(64, "0-1", None), (64, "1-2", None), (64, "0", None), (64, "2", None)]);
         assert_eq!(got, [750_000; 4]);
+    }
+
+    #[test]
+    fn many_distinct_masks_are_computed_and_too_many_are_refused() {
+        let texts: Vec<String> = (0..MOST_MASKS).map(|cpu| format!("{cpu},{}", (cpu + 1) % MOST_MASKS)).collect();
+        let claims: Vec<(u32, &str, Option<u64>)> = texts.iter().map(|text| (64, text.as_str(), None)).collect();
+        assert_eq!(shares(MOST_MASKS as u32, &claims), vec![1_000_000; MOST_MASKS]);
+        let masks: Vec<CpuList> = (0..=MOST_MASKS as u32).map(|cpu| CpuList([cpu].into())).collect();
+        let claims: Vec<Claim<'_>> =
+            masks.iter().map(|affinity| Claim { weight: 1, affinity, limit_ns: None }).collect();
+        assert_eq!(fair_shares(&claims, &BTreeMap::new()), None);
     }
 
     #[test]

@@ -17,7 +17,8 @@ pub struct Share {
     pub got_ns: u64,
 }
 
-/// The shares of all threads so far, by thread number.
+/// The shares of all threads so far, by thread number; nothing if the masks are too many (see
+/// [`MOST_MASKS`](crate::shares::MOST_MASKS)).
 pub fn shares(log: &RunLog) -> BTreeMap<u64, Share> {
     let claims: Vec<Claim<'_>> = log
         .threads
@@ -28,7 +29,7 @@ pub fn shares(log: &RunLog) -> BTreeMap<u64, Share> {
             limit_ns: is_limited(thread).then_some(thread.runtime_ns),
         })
         .collect();
-    let wanted = fair_shares(&claims, &capacity(log));
+    let wanted = fair_shares(&claims, &capacity(log)).unwrap_or_default();
     let threads = log.threads.iter().zip(wanted);
     threads.map(|((id, thread), wanted_ns)| (*id, Share { wanted_ns, got_ns: thread.runtime_ns })).collect()
 }
@@ -69,10 +70,9 @@ pub fn render(log: &RunLog, rows: usize) -> String {
     );
     let shares = shares(log);
     for thread in log.threads.values().take(rows) {
-        let share = shares
-            .get(&thread.id)
-            .map_or((0.0, 0.0), |share| (percent(share.wanted_ns, elapsed), percent(share.got_ns as f64, elapsed)));
-        let _ = writeln!(text, "{}", row(thread, share));
+        let wanted = shares.get(&thread.id).map(|share| percent(share.wanted_ns, elapsed));
+        let got = percent(thread.runtime_ns as f64, elapsed);
+        let _ = writeln!(text, "{}", row(thread, wanted, got));
     }
     if log.threads.len() > rows {
         let _ = writeln!(text, "... and {} more", log.threads.len() - rows);
@@ -80,11 +80,12 @@ pub fn render(log: &RunLog, rows: usize) -> String {
     text
 }
 
-fn row(thread: &Thread, (wanted, got): (f64, f64)) -> String {
+fn row(thread: &Thread, wanted: Option<f64>, got: f64) -> String {
+    let wanted = wanted.map_or("-".into(), |wanted| format!("{wanted:.2}"));
     let cpu = thread.cpu.map_or("-".into(), |cpu| cpu.to_string());
     let end = if thread.state == "exited" { "  exited" } else { "" };
     format!(
-        "{:<18} {cpu:>4} {:>6} {:<11} {wanted:>8.2} {got:>8.2} {:>9.3} s {:>9.3} ms {:>6}{end}",
+        "{:<18} {cpu:>4} {:>6} {:<11} {wanted:>8} {got:>8.2} {:>9.3} s {:>9.3} ms {:>6}{end}",
         thread.name,
         thread.weight,
         thread.class,
@@ -130,7 +131,7 @@ struct FinalLine<'a> {
     weight: u32,
     class: &'a str,
     affinity: String,
-    share_wanted: f64,
+    share_wanted: Option<f64>,
     share_got: f64,
     runtime_ns: u64,
     longest_wait_ns: u64,
@@ -145,15 +146,14 @@ struct FinalLine<'a> {
 pub fn final_lines(log: &RunLog) -> Vec<String> {
     let (shares, elapsed) = (shares(log), elapsed_ns(log).max(1) as f64);
     let line = |thread: &Thread| {
-        let share = shares.get(&thread.id).copied().unwrap_or(Share { wanted_ns: 0.0, got_ns: 0 });
         serde_json::to_string(&FinalLine {
             thread: &thread.name,
             cpu: thread.cpu,
             weight: thread.weight,
             class: &thread.class,
             affinity: thread.affinity.to_string(),
-            share_wanted: share.wanted_ns / elapsed,
-            share_got: share.got_ns as f64 / elapsed,
+            share_wanted: shares.get(&thread.id).map(|share| share.wanted_ns / elapsed),
+            share_got: thread.runtime_ns as f64 / elapsed,
             runtime_ns: thread.runtime_ns,
             longest_wait_ns: thread.longest_wait_ns,
             dispatches: thread.dispatches,
