@@ -20,10 +20,12 @@ pub mod vectors;
 // The device side.
 pub mod acpi;
 pub mod apic;
+pub mod calibration;
 pub mod clock;
 pub mod clockevent;
 pub mod ioapic;
 pub mod madt;
-pub mod secondary;
+pub mod options;
+pub mod reference;
 pub mod serial;
 pub mod topology;

@@ -28,8 +28,9 @@ const XAPIC_BROADCAST: u32 = 0xff;
 /// The same in 32 bits.
 const X2APIC_BROADCAST: u32 = u32::MAX;
 
-/// The id of a local APIC: 8 bits in xAPIC mode, 32 in x2APIC mode.
+/// The id of a local APIC: 8 bits in xAPIC mode, 32 in x2APIC mode. The code that starts CPUs reads arrays of these.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(transparent)]
 pub struct ApicId(pub u32);
 
 impl fmt::Display for ApicId {

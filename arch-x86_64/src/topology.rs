@@ -64,9 +64,13 @@ struct Shifts {
 impl RawTopology {
     /// The place of the CPU that `cpuid` speaks for.
     pub fn read(cpuid: &impl Cpuid) -> Self {
-        let (id, shifts) = extended(cpuid, 0x1f)
-            .or_else(|| extended(cpuid, 0x0b))
-            .unwrap_or_else(|| (initial_id(cpuid), legacy(cpuid)));
+        Self::of(apic_id(cpuid), cpuid)
+    }
+
+    /// The place of the CPU with this id, if it is built like the one that `cpuid` speaks for.
+    pub fn of(id: ApicId, cpuid: &impl Cpuid) -> Self {
+        let shifts = extended(cpuid, 0x1f).or_else(|| extended(cpuid, 0x0b)).map(|(_, shifts)| shifts);
+        let shifts = shifts.unwrap_or_else(|| legacy(cpuid));
         let cluster = last_level_cache(cpuid).map_or(shifts.package, |cache| cache.clamp(shifts.core, shifts.package));
         let above = |shift: u32| id.0.checked_shr(shift).unwrap_or(0);
         Self { core: above(shifts.core), cluster: above(cluster), package: above(shifts.package) }
