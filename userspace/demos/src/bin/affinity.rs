@@ -16,7 +16,7 @@ use tessera_rt::{
 tessera_rt::entry!(main);
 
 fn main() -> i32 {
-    let mut findings = Findings::new("affinity");
+    let mut findings = Findings::default();
     let outcome = match start::argument(0) {
         Some("confined") => confined(&mut findings),
         _ => free(&mut findings),

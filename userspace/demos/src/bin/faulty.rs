@@ -21,11 +21,11 @@ fn main() -> i32 {
         "kernel-jump" => jump_to(probe::KERNEL_ADDRESS),
         "data-jump" => execute_data(),
         _ => {
-            println!("faulty: no role '{role}'");
+            println!("no role '{role}'");
             return 2;
         }
     }
-    println!("faulty: '{role}' was survived");
+    println!("'{role}' was survived");
     1
 }
 

@@ -18,7 +18,7 @@ tessera_rt::entry!(main);
 fn main() -> i32 {
     // Before anything else runs in this program.
     let clean = probe::control_is_clean() && probe::read() == Registers::clean();
-    let mut findings = Findings::new("fpu");
+    let mut findings = Findings::default();
     findings.check(clean, format_args!("a fresh program found used registers"));
     let killed = start::argument(0) == Some("killed");
     if let Err(error) = keep_registers(&mut findings, killed) {

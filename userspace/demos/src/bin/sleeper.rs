@@ -14,7 +14,7 @@ fn main() -> i32 {
     match run() {
         Ok(()) => 0,
         Err(error) => {
-            println!("sleeper: {error:?}");
+            println!("{error:?}");
             1
         }
     }
@@ -41,7 +41,7 @@ fn run() -> Result<(), CallError> {
     }
     let after = policy.snapshot()?;
     println!(
-        "sleeper: {rounds} wake-ups, late {} us in the mean, {} us at most; {} dispatches, {} blocks, {} preemptions",
+        "{rounds} wake-ups, late {} us in the mean, {} us at most; {} dispatches, {} blocks, {} preemptions",
         late_sum_ns / rounds / 1000,
         latest_ns / 1000,
         after.dispatches - before.dispatches,

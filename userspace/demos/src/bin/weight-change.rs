@@ -18,7 +18,7 @@ const BASELINE_WEIGHT: u16 = 64;
 const HEAVY_WEIGHT: u16 = 128;
 
 fn main() -> i32 {
-    let mut findings = Findings::new("weight-change");
+    let mut findings = Findings::default();
     if let Err(error) = run(&mut findings) {
         findings.check(false, format_args!("{error:?}"));
     }
@@ -72,7 +72,7 @@ fn judge(findings: &mut Findings, before: &Snapshot, after: &Snapshot, window: &
     let wanted = u64::from(weight) * 1000 / window.of;
     let rate = virtual_runtime * 1000 / runtime.max(1);
     let wanted_rate = 64_000 / u64::from(weight);
-    println!("weight-change: weight {weight}: share {share} of 1000, virtual time runs at {rate} of 1000");
+    println!("weight {weight}: share {share} of 1000, virtual time runs at {rate} of 1000");
     findings.check(after.weight == weight, format_args!("weight reads {}, not {weight}", after.weight));
     // A ratio of 2:1 within 25 % means a share within about 15 % on either side.
     findings.check(

@@ -11,7 +11,7 @@ use tessera_rt::{CallError, start};
 tessera_rt::entry!(main);
 
 fn main() -> i32 {
-    let mut findings = Findings::new("smoke");
+    let mut findings = Findings::default();
     let outcome = everything(&mut findings);
     findings.check(outcome.is_ok(), format_args!("{outcome:?}"));
     findings.exit_code()
