@@ -126,6 +126,9 @@ impl<M: Machine> Kernel<M> {
         if !cpus.is_subset_of(&self.online) {
             return invalid("the mask names a CPU that is not online");
         }
+        if !cpus.is_subset_of(&thread.spawner_mask) {
+            return invalid("the mask is wider than the spawner's");
+        }
         changed(self.dispatcher.set_affinity(thread.id, cpus))
     }
 

@@ -207,7 +207,15 @@ fn create_thread<M: Machine>(
     let id =
         dispatcher.create(attributes, index.into()).map_err(|error| StartError::Create { program: name, error })?;
     let execution = Mutex::new(Execution { context, wait: None });
-    Ok(Thread { index, id, process: Arc::new(process), ring, sleeps: Mutex::new(Sleeps::default()), execution })
+    Ok(Thread {
+        index,
+        id,
+        process: Arc::new(process),
+        spawner_mask: affinity,
+        ring,
+        sleeps: Mutex::new(Sleeps::default()),
+        execution,
+    })
 }
 
 const fn object(capability: Capability) -> Object {

@@ -10,7 +10,7 @@ use crate::{
     ring::{PendingCall, Ring},
 };
 use alloc::sync::Arc;
-use hal::{Instant, Machine};
+use hal::{CpuSet, Instant, Machine};
 use kernel_core::sched::{ThreadId, TimerId};
 use spin::Mutex;
 
@@ -106,6 +106,8 @@ pub struct Thread<M: Machine> {
     pub id: ThreadId,
     /// Its process.
     pub process: Arc<Process<M>>,
+    /// The CPUs that its spawner permits; the thread may narrow its mask within, never widen it.
+    pub spawner_mask: CpuSet,
     /// Its ring.
     pub ring: Ring<M>,
     /// Its outstanding sleeps.
