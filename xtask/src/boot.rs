@@ -15,8 +15,8 @@ use crate::workspace::{self, Target};
 #[derive(Args, Clone, Debug)]
 pub struct Switches {
     /// Virtual CPUs
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=512))]
-    pub cpus: Option<u32>,
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub cpus: Option<u16>,
     /// End after so many seconds of the machine's time
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub seconds: Option<u64>,
@@ -138,7 +138,7 @@ impl Switches {
     }
 
     /// The kernel's own options.
-    pub fn kernel_options(&self, cpus: u32) -> String {
+    pub fn kernel_options(&self, cpus: u16) -> String {
         let mut words = vec![format!("cpus={cpus}")];
         words.extend(self.seconds.map(|seconds| format!("seconds={seconds}")));
         words.extend(self.policy.map(|policy| format!("policy={policy}")));
@@ -160,15 +160,25 @@ impl Switches {
     }
 
     /// The launch of this kernel with these switches.
-    pub fn launch(&self, kernel: &Path, initrd: Option<PathBuf>, cpus: u32, accelerator: Accelerator) -> Launch {
+    pub fn launch(&self, kernel: &Path, initrd: Option<PathBuf>, cpus: u16, accelerator: Accelerator) -> Launch {
         let mut launch = Launch::new(machine(self.arch.target()), kernel.to_owned());
         launch.initrd = initrd;
         launch.options = self.kernel_options(cpus);
-        launch.cpus = cpus;
+        launch.cpus = u32::from(cpus);
         launch.memory_mib = self.memory.unwrap_or(launch.memory_mib);
         launch.accelerator = accelerator;
         launch
     }
+}
+
+/// How long the HAL suite may take on one machine, in seconds.
+pub const CONFORMANCE_SECONDS: u64 = 30;
+
+/// The launch that checks the machine against the HAL contract.
+pub fn conformance(switches: &Switches, kernel: &Path, cpus: u16, accelerator: Accelerator) -> Launch {
+    let mut launch = switches.launch(kernel, None, cpus, accelerator);
+    launch.options.push_str(" mode=conformance");
+    launch
 }
 
 /// Where files that a boot needs are kept.
@@ -178,7 +188,7 @@ pub fn cache_folder() -> PathBuf {
 
 /// Limits for a run that should take so many seconds of the machine's time. They only have to tell a hang from a slow
 /// host: bringing up hundreds of CPUs takes half a minute, and exact counting runs several times slower than time.
-pub fn limits(seconds: u64, cpus: u32, accelerator: Accelerator) -> Limits {
+pub fn limits(seconds: u64, cpus: u16, accelerator: Accelerator) -> Limits {
     let slowness = if accelerator == Accelerator::Counted { 30 } else { 4 };
     let start = 60 + u64::from(cpus) / 4;
     Limits { silence: Duration::from_secs(start), total: Duration::from_secs(start + seconds * slowness) }

@@ -9,8 +9,10 @@ mod layers;
 mod process;
 mod run;
 mod setup;
+mod soak;
 mod test;
 mod toolchain;
+mod trial;
 mod workspace;
 
 use std::process::ExitCode;
@@ -39,13 +41,9 @@ enum Task {
         quiet: bool,
     },
     /// Boot a target in QEMU, show what happens and judge it
-    Run {
-        /// The target's name
-        #[arg(default_value = "default")]
-        target: String,
-        #[command(flatten)]
-        switches: boot::Switches,
-    },
+    Run(run::Arguments),
+    /// Run targets many times at several sizes
+    Soak(soak::Arguments),
     /// Check everything: format, lints, documents, layers, tests on the host and in QEMU
     Test {
         /// Only the steps whose name contains one of these words
@@ -72,7 +70,8 @@ fn perform(task: Task) -> Result<()> {
     match task {
         Task::Setup => setup::explain(),
         Task::Build { quiet } => build_all(if quiet { build::Noise::Kept } else { build::Noise::Shown }),
-        Task::Run { target, switches } => run::run(&target, &switches),
+        Task::Run(arguments) => run::run(&arguments),
+        Task::Soak(arguments) => soak::run(&arguments),
         Task::Test { list: true, .. } => test::list(),
         Task::Test { only, list: false } => test::run(&only),
         Task::CheckLayers => {

@@ -1,40 +1,141 @@
-//! `cargo xtask run`: boot a target and judge it.
+//! `cargo xtask run`: boot a target, show it, judge it.
 
+use std::io::{IsTerminal, Write};
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
-use qemu_targets::qemu::{self, Ending};
+use clap::Args;
+use indicatif::ProgressBar;
+use qemu_targets::log::{Fed, RunLog};
+use qemu_targets::qemu::{self, Accelerator, Ending};
+use qemu_targets::table::{self, Screen};
 
 use crate::boot::{self, Switches};
-use crate::build::{self, Noise};
+use crate::build::{self, Artifacts, Noise};
 use crate::setup;
+use crate::trial::{self, Trial};
 
-/// CPUs of a machine when neither the person nor the target names a number.
-const DEFAULT_CPUS: u32 = 4;
-
-/// Boots one target.
-pub fn run(target: &str, switches: &Switches) -> Result<()> {
-    switches.check()?;
-    let toolchain = setup::ensure()?;
-    let artifacts = build::build(toolchain, switches.arch.target(), Noise::Shown)?;
-    let choice = switches.choose_accelerator(&artifacts.kernel)?;
-    println!("run: {target} under {} ({}).", choice.accelerator, choice.reason);
-    let cpus = switches.cpus.unwrap_or(DEFAULT_CPUS);
-    match target {
-        CONFORMANCE => conformance(switches, &artifacts.kernel, cpus, choice.accelerator),
-        other => bail!("there is no target {other}"),
-    }
-}
-
-/// The target that checks the machine against the HAL contract.
+/// The target that checks the machine against the HAL contract; the kernel brings it along and needs no manifest.
 const CONFORMANCE: &str = "conformance";
 
-fn conformance(switches: &Switches, kernel: &std::path::Path, cpus: u32, accelerator: qemu::Accelerator) -> Result<()> {
-    let mut launch = switches.launch(kernel, None, cpus, accelerator);
-    launch.options.push_str(" mode=conformance");
-    let outcome = qemu::run(&launch, boot::limits(20, cpus, accelerator), &mut |line| {
+/// CPUs of [`CONFORMANCE`] when nobody names a number.
+const CONFORMANCE_CPUS: u16 = 4;
+
+/// Rows of the table: what fits on a usual terminal.
+const ROWS: usize = 24;
+
+/// What to run.
+#[derive(Args, Clone, Debug)]
+pub struct Arguments {
+    /// The target's name; `conformance` checks the machine against the HAL contract
+    #[arg(default_value = "default")]
+    target: String,
+    /// A target file of your own instead of a built-in target
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
+    #[command(flatten)]
+    switches: Switches,
+}
+
+/// Boots one target and fails if its verdict does.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let Arguments { target: name, manifest, switches } = arguments;
+    switches.check()?;
+    if name == CONFORMANCE && manifest.is_none() {
+        return conformance(switches);
+    }
+    // Read before anything is built, so that a wrong name costs no minute.
+    let target = trial::read_target(name, manifest.as_deref())?;
+    trial::cpus(&target, switches)?;
+    let artifacts = build(switches)?;
+    let accelerator = choose(switches, &artifacts.kernel)?;
+    let trial = Trial::prepare(&target, switches, &artifacts, accelerator)?;
+    let title = manifest.as_ref().map_or(name.clone(), |file| file.display().to_string());
+    println!("run: {title} on {} CPUs. {}", trial.cpus(), target.description);
+    let mut view = View::new();
+    let judged = trial.run(&mut |line, fed, log| view.show(line, fed, log))?;
+    view.finish(&judged.log);
+    print!("{}", judged.verdict);
+    if judged.outcome.ending != Ending::Success {
+        bail!("{}", judged.outcome.report());
+    }
+    if judged.passed() { Ok(()) } else { bail!("the target did not give what it must") }
+}
+
+fn build(switches: &Switches) -> Result<Artifacts> {
+    let toolchain = setup::ensure()?;
+    let spinner = spinner("building the kernel and the programs");
+    let artifacts = build::build(toolchain, switches.arch.target(), Noise::Kept);
+    spinner.finish_and_clear();
+    artifacts
+}
+
+fn choose(switches: &Switches, kernel: &Path) -> Result<Accelerator> {
+    let choice = switches.choose_accelerator(kernel)?;
+    println!("run: the accelerator is {} ({}).", choice.accelerator, choice.reason);
+    Ok(choice.accelerator)
+}
+
+/// Something that turns while a person waits at a terminal.
+fn spinner(message: &'static str) -> ProgressBar {
+    if !std::io::stdout().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let spinner = ProgressBar::new_spinner().with_message(message);
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    spinner
+}
+
+fn conformance(switches: &Switches) -> Result<()> {
+    let artifacts = build(switches)?;
+    let accelerator = choose(switches, &artifacts.kernel)?;
+    let cpus = switches.cpus.unwrap_or(CONFORMANCE_CPUS);
+    let launch = boot::conformance(switches, &artifacts.kernel, cpus, accelerator);
+    let outcome = qemu::run(&launch, boot::limits(boot::CONFORMANCE_SECONDS, cpus, accelerator), &mut |line| {
         println!("{line}");
         ControlFlow::Continue(())
     })?;
     if outcome.ending == Ending::Success { Ok(()) } else { bail!("{}", outcome.report()) }
+}
+
+/// The screen of a run: a table redrawn in place on a terminal, plain lines elsewhere.
+struct View {
+    is_terminal: bool,
+    screen: Screen,
+    spinner: ProgressBar,
+}
+
+impl View {
+    fn new() -> Self {
+        Self { is_terminal: std::io::stdout().is_terminal(), screen: Screen::default(), spinner: spinner("booting") }
+    }
+
+    fn show(&mut self, line: &str, fed: Fed, log: &RunLog) {
+        self.spinner.finish_and_clear();
+        match fed {
+            Fed::Text => {
+                self.screen.interrupted();
+                println!("{line}");
+            }
+            Fed::Record => {}
+            Fed::ReportComplete => {
+                let table = table::render(log, ROWS);
+                let text = if self.is_terminal { self.screen.redraw(&table) } else { table };
+                print!("{text}");
+                // Nothing is lost if the terminal has gone; the verdict goes into the status too.
+                let _ = std::io::stdout().flush();
+            }
+        }
+    }
+
+    fn finish(&mut self, log: &RunLog) {
+        self.spinner.finish_and_clear();
+        if !self.is_terminal {
+            for line in table::final_lines(log) {
+                println!("{line}");
+            }
+        }
+    }
 }

@@ -1,0 +1,160 @@
+//! One target: make its initrd, boot it, hear what it says, judge it.
+//!
+//! A [`Trial`] is prepared once and may be run; `run`, `test` and `soak` differ only in what they do with its lines.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result, bail, ensure};
+use qemu_targets::image;
+use qemu_targets::log::{Fed, RunLog};
+use qemu_targets::qemu::{self, Accelerator, Ending, Outcome};
+use qemu_targets::target::Target;
+use qemu_targets::verdict::{self, Conditions, Verdict};
+
+use crate::boot::{self, Switches};
+use crate::build::Artifacts;
+
+/// How long a target runs that names no length, in seconds; for the watchdog only.
+const USUAL_SECONDS: u64 = 60;
+
+/// A target made ready for a machine.
+pub struct Trial<'a> {
+    target: &'a Target,
+    switches: &'a Switches,
+    accelerator: Accelerator,
+    cpus: u16,
+    kernel: &'a Path,
+    initrd: Initrd,
+}
+
+/// What became of a trial.
+pub struct Judged {
+    /// How QEMU ended.
+    pub outcome: Outcome,
+    /// What the machine said.
+    pub log: RunLog,
+    /// What to think of it.
+    pub verdict: Verdict,
+}
+
+impl Judged {
+    /// Whether the machine ended by itself with success and everything is as expected.
+    pub fn passed(&self) -> bool {
+        self.outcome.ending == Ending::Success && self.verdict.passed()
+    }
+
+    /// The same as an error that carries the ending, the last lines and the verdict.
+    pub fn into_result(self) -> Result<()> {
+        ensure!(self.passed(), "{}\n{}", self.outcome.report(), self.verdict);
+        Ok(())
+    }
+}
+
+/// Reads a target: a built-in one by its name, or a file.
+pub fn read_target(name: &str, manifest: Option<&Path>) -> Result<Target> {
+    Ok(match manifest {
+        Some(file) => Target::load(file)?,
+        None => Target::named(name)?,
+    })
+}
+
+/// The number of CPUs for a target, or why it cannot run on so many.
+pub fn cpus(target: &Target, switches: &Switches) -> Result<u16> {
+    let cpus = switches.cpus.unwrap_or(target.cpus);
+    if cpus < target.least_cpus {
+        bail!("this target needs at least {} CPUs, not {cpus}", target.least_cpus);
+    }
+    Ok(cpus)
+}
+
+impl<'a> Trial<'a> {
+    /// Puts the programs that the target names into its initrd.
+    pub fn prepare(
+        target: &'a Target,
+        switches: &'a Switches,
+        artifacts: &'a Artifacts,
+        accelerator: Accelerator,
+    ) -> Result<Self> {
+        let cpus = cpus(target, switches)?;
+        let mut binaries = BTreeMap::new();
+        for program in &target.manifest.programs {
+            let name = program.binary();
+            let built = artifacts.programs.iter().find(|executable| executable.name == name);
+            if let Some(built) = built {
+                let bytes = fs::read(&built.path).with_context(|| format!("cannot read {}", built.path.display()))?;
+                binaries.insert(name.to_owned(), bytes);
+            }
+        }
+        let initrd = Initrd::create(&image::build(target, cpus, &binaries)?)?;
+        Ok(Self { target, switches, accelerator, cpus, kernel: &artifacts.kernel, initrd })
+    }
+
+    /// CPUs of the machine.
+    pub fn cpus(&self) -> u16 {
+        self.cpus
+    }
+
+    /// Boots, waits for the end and judges. Every line goes to `on_line` with what it was.
+    pub fn run(&self, on_line: &mut dyn FnMut(&str, Fed, &RunLog)) -> Result<Judged> {
+        let launch = self.switches.launch(self.kernel, Some(self.initrd.path.clone()), self.cpus, self.accelerator);
+        let planned = self.target.manifest.seconds.map_or(USUAL_SECONDS, |seconds| u64::from(seconds.get()));
+        let limits = boot::limits(self.switches.seconds.unwrap_or(planned), self.cpus, self.accelerator);
+        let mut log = RunLog::default();
+        let outcome = qemu::run(&launch, limits, &mut |line| {
+            let fed = log.feed(line);
+            on_line(line, fed, &log);
+            ControlFlow::Continue(())
+        })?;
+        let conditions = Conditions { cpus: self.cpus, exact: self.accelerator == Accelerator::Counted };
+        let verdict = verdict::judge(&log, self.target, conditions);
+        Ok(Judged { outcome, log, verdict })
+    }
+}
+
+/// The initrd's file, removed when the trial is over.
+struct Initrd {
+    path: PathBuf,
+}
+
+impl Initrd {
+    fn create(bytes: &[u8]) -> Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let folder = boot::cache_folder();
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        let name = format!("initrd-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = folder.join(name);
+        fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self { path })
+    }
+}
+
+impl Drop for Initrd {
+    fn drop(&mut self) {
+        // Left behind it only takes space.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_refused_on_too_few_cpus() {
+        let mut target = Target::named("smoke").unwrap();
+        target.least_cpus = 2;
+        let switches = Switches { cpus: Some(1), ..Switches::default() };
+        assert_eq!(cpus(&target, &switches).unwrap_err().to_string(), "this target needs at least 2 CPUs, not 1");
+        assert_eq!(cpus(&target, &Switches { cpus: Some(2), ..Switches::default() }).unwrap(), 2);
+    }
+
+    #[test]
+    fn a_target_file_that_is_not_there_is_named() {
+        let error = read_target("default", Some(Path::new("/nonexistent/t.toml"))).unwrap_err().to_string();
+        assert!(error.contains("/nonexistent/t.toml"), "{error}");
+    }
+}
