@@ -37,6 +37,8 @@ pub mod panic;
 pub mod process;
 pub mod report;
 pub mod ring;
+#[cfg(test)]
+mod run_tests;
 pub mod start;
 pub mod system_call;
 #[cfg(test)]

@@ -81,7 +81,7 @@ impl fmt::Display for SpawnError {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ending {
     /// It called `exit`.
-    Exit(usize),
+    Exit(i32),
     /// It did what it may not.
     Fault(Fault),
 }
@@ -273,7 +273,7 @@ mod tests {
     #[test]
     fn a_process_starts_with_its_image_its_arguments_and_its_grants() {
         let frames = TestMachine::with_frames(64);
-        let file = elf::tests::small_program();
+        let file = elf::tests::small_program(0x20_0010);
         let spawned = Process::spawn(frames, request(&file, &[Object::Console, Object::Timer])).unwrap();
         let machine = frames.machine();
         let space = &spawned.process.space;
@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_spawn_that_fails_leaks_nothing() {
-        let file = elf::tests::small_program();
+        let file = elf::tests::small_program(0x20_0010);
         for count in 1..40 {
             let frames = TestMachine::with_frames(count);
             if let Err(error) = Process::spawn(frames, request(&file, &[])) {

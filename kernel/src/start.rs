@@ -23,7 +23,7 @@ use tessera_abi::scheduling::GRID_NS;
 use tessera_schema::manifest::{self, Capability, Manifest, ManifestError, Program};
 
 /// Why the run cannot begin.
-enum StartError<'a> {
+pub(crate) enum StartError<'a> {
     CommandLine(CommandLineError<'a>),
     TooLittleMemory { frames: u64 },
     NoManifest,
@@ -68,12 +68,17 @@ pub fn start<M: Machine>(machine: &'static M, boot: BootInfo<'static>) -> ! {
     }
 }
 
-enum Prepared<M: Machine> {
+/// What a good command line and manifest lead to.
+pub(crate) enum Prepared<M: Machine> {
     Run(&'static Kernel<M>),
     Conformance,
 }
 
-fn prepare<M: Machine>(machine: &'static M, boot: &BootInfo<'static>) -> Result<Prepared<M>, StartError<'static>> {
+/// Does everything that comes before the first dispatch.
+pub(crate) fn prepare<M: Machine>(
+    machine: &'static M,
+    boot: &BootInfo<'static>,
+) -> Result<Prepared<M>, StartError<'static>> {
     let options = command_line::parse(boot.command_line).map_err(StartError::CommandLine)?;
     let frames = make_memory(machine, boot)?;
     if options.mode == Mode::Conformance {

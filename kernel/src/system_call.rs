@@ -25,7 +25,7 @@ pub enum SystemCallOutcome {
     /// The caller waits.
     Wait(Wait),
     /// The program ends.
-    Exit(usize),
+    Exit(i32),
 }
 
 /// The result word of an error.
@@ -40,7 +40,8 @@ impl<M: Machine> Kernel<M> {
     pub fn system_call(&self, thread: &Thread<M>, call: &SystemCall) -> SystemCallOutcome {
         match call.number {
             CAP_ENTER => self.cap_enter(thread, call.arguments[0], call.arguments[1] as u64),
-            EXIT => SystemCallOutcome::Exit(call.arguments[0]),
+            // Exit codes are 32 bits wide.
+            EXIT => SystemCallOutcome::Exit(call.arguments[0] as i32),
             _ => SystemCallOutcome::Return(error(SystemCallError::NoSuchCall)),
         }
     }

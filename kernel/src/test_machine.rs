@@ -1,44 +1,181 @@
-//! A machine for host tests: frames are pages of host memory with an identity "direct map"; nothing ever runs.
+//! A machine for host tests, in virtual time: frames are pages of host memory with an identity "direct map", and user
+//! mode is a script per program, which reaches its memory through the loaded page tables.
 
-use crate::memory::frames::FrameAllocator;
-use alloc::{boxed::Box, vec};
-use core::{fmt, ops::Range};
+use crate::memory::{direct, frames::FrameAllocator};
+use alloc::{boxed::Box, collections::BTreeMap, string::String, vec, vec::Vec};
+use core::{
+    fmt,
+    ops::Range,
+    sync::atomic::{AtomicU64, Ordering},
+};
 use hal::{
     Access, ArmError, Clockevent, CpuId, CpuSet, CpuTopology, Duration, ExitStatus, Frame, Instant, Interrupt,
-    InterruptState, IrqLine, Machine, MemoryRegion, PAGE_SIZE, PageTableEntry, RequestWord, Route, RouteError,
-    SchedHal, Trap, UserContext, VirtualAddress,
+    InterruptState, IrqLine, Machine, MemoryRegion, PAGE_SIZE, PageTableEntry, RequestWord, Requests, Route,
+    RouteError, SchedHal, Trap, UserContext, VirtualAddress, machine::FlushScope,
 };
+use spin::Mutex;
+use tessera_abi::ring::SubmissionEntry;
 
-/// The test machine.
+/// What a script asks the machine to do when it is "run".
+pub type Script = Box<dyn FnMut(&mut User<'_>) -> Trap + Send>;
+
+/// The test machine. User mode is a script per entry address; each step of one takes [`STEP`].
+#[derive(Default)]
 pub struct TestMachine {
     word: RequestWord,
+    clock: AtomicU64,
+    armed: Mutex<Option<Instant>>,
+    root: Mutex<Option<Frame>>,
+    scripts: Mutex<BTreeMap<usize, Script>>,
+    output: Mutex<Vec<u8>>,
 }
+
+/// How long one step of a script takes.
+pub const STEP: Duration = Duration::from_micros(50);
+
+/// How the machine was powered off: what `power_off` unwinds with.
+pub struct PoweredOff(pub ExitStatus);
 
 /// A page table entry: the frame's address with present and access bits.
 #[derive(Clone, Copy)]
 pub struct TestEntry(u64);
 
-/// A context that only remembers where it starts.
+/// A context that remembers where it started.
 pub struct TestContext {
     entry: VirtualAddress,
     stack: VirtualAddress,
+    arguments: [usize; 2],
+    result: isize,
+    tail: u32,
+}
+
+/// What a script sees: its own memory and what the last system call returned.
+pub struct User<'a> {
+    machine: &'a TestMachine,
+    context: &'a mut TestContext,
+}
+
+impl User<'_> {
+    /// What the last system call returned.
+    pub fn result(&self) -> isize {
+        self.context.result
+    }
+
+    /// A place on the stack, this far below its end.
+    pub fn stack(&self, below: usize) -> u64 {
+        (self.context.stack.0 - below) as u64
+    }
+
+    /// The start page's field at this offset.
+    pub fn start_page(&self, offset: usize) -> u64 {
+        self.word(self.context.arguments[0] + offset).load(Ordering::Relaxed)
+    }
+
+    /// Counts work done.
+    pub fn make_progress(&self) {
+        self.word(self.context.arguments[0]).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A word of the program's memory, found as the hardware would: through the loaded root.
+    fn word(&self, address: usize) -> &AtomicU64 {
+        let mut table = self.machine.root.lock().expect("a space is loaded");
+        for shift in [39, 30, 21, 12] {
+            let entry =
+                TestEntry(direct::word64(self.machine, table, (address >> shift) % 512 * 8).load(Ordering::Acquire));
+            assert!(entry.is_present(), "the script touches unmapped memory at {address:#x}");
+            table = entry.frame();
+        }
+        direct::word64(self.machine, table, address % PAGE_SIZE)
+    }
+
+    /// Writes bytes, padded to words.
+    pub fn write(&self, address: u64, bytes: &[u8]) {
+        for (index, chunk) in bytes.chunks(8).enumerate() {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.word(address as usize + index * 8).store(u64::from_ne_bytes(word), Ordering::Relaxed);
+        }
+    }
+
+    /// Reads whole words.
+    pub fn read(&self, address: u64, words: usize) -> Vec<u8> {
+        let word = |index| self.word(address as usize + index * 8).load(Ordering::Relaxed).to_ne_bytes();
+        (0..words).flat_map(word).collect()
+    }
+
+    /// Queues a submission.
+    pub fn submit(&mut self, entry: &SubmissionEntry) {
+        let ring = self.start_page(8);
+        let at = ring + PAGE_SIZE as u64 + u64::from(self.context.tail % 64) * 64;
+        let head = u64::from(entry.operation)
+            | u64::from(entry.flags) << 8
+            | u64::from(entry.method) << 16
+            | u64::from(entry.params_len) << 32;
+        let lengths = u64::from(entry.results_len) | u64::from(entry.reserved) << 32;
+        let words = [
+            head,
+            entry.handle,
+            entry.user_data,
+            entry.interface,
+            entry.params,
+            entry.results,
+            lengths,
+            entry.argument,
+        ];
+        for (index, word) in words.into_iter().enumerate() {
+            self.write(at + index as u64 * 8, &word.to_ne_bytes());
+        }
+        self.context.tail += 1;
+        self.write(ring + 64, &u64::from(self.context.tail).to_ne_bytes());
+    }
+
+    /// The completion with this number: user data, status, flags, value.
+    pub fn completion(&self, number: u64) -> (u64, i32, u32, u64) {
+        let at = self.start_page(8) + 2 * PAGE_SIZE as u64 + number % 128 * 32;
+        let word = |index: u64| self.word((at + index * 8) as usize).load(Ordering::Relaxed);
+        (word(0), word(1) as u32 as i32, (word(1) >> 32) as u32, word(2))
+    }
 }
 
 impl TestMachine {
     /// The end of user addresses.
     pub const USER_END: usize = 1 << 47;
 
-    /// The machine.
+    /// A machine of its own.
     pub fn get() -> &'static Self {
-        Box::leak(Box::new(Self { word: RequestWord::new() }))
+        Box::leak(Box::new(Self::default()))
+    }
+
+    /// This much free memory.
+    pub fn memory(count: u64) -> MemoryRegion {
+        let bytes = vec![0xa5_u8; (count as usize + 1) * PAGE_SIZE].leak();
+        let start = (bytes.as_mut_ptr().expose_provenance() as u64).div_ceil(PAGE_SIZE as u64);
+        MemoryRegion { start: Frame::from_number(start), frames: count }
     }
 
     /// An allocator with `count` frames, never freed.
     pub fn with_frames(count: u64) -> &'static FrameAllocator<Self> {
-        let bytes = vec![0xa5_u8; (count as usize + 1) * PAGE_SIZE].leak();
-        let start = (bytes.as_mut_ptr().expose_provenance() as u64).div_ceil(PAGE_SIZE as u64);
-        let region = MemoryRegion { start: Frame::from_number(start), frames: count };
-        Box::leak(Box::new(FrameAllocator::new(Self::get(), core::iter::once(region))))
+        Box::leak(Box::new(FrameAllocator::new(Self::get(), core::iter::once(Self::memory(count)))))
+    }
+
+    /// What runs when a context that started at `entry` is run.
+    pub fn set_script(&self, entry: usize, script: Script) {
+        self.scripts.lock().insert(entry, script);
+    }
+
+    /// What was written to the console.
+    pub fn output(&self) -> String {
+        String::from_utf8(self.output.lock().clone()).unwrap()
+    }
+
+    fn advance(&self, length: Duration) {
+        self.clock.fetch_add(length.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// Whether the one-shot has fired; it fires once.
+    fn has_fired(&self) -> bool {
+        let now = self.now();
+        self.armed.lock().take_if(|deadline| *deadline <= now).is_some()
     }
 }
 
@@ -70,10 +207,12 @@ impl PageTableEntry for TestEntry {
 }
 
 impl UserContext for TestContext {
-    fn new(entry: VirtualAddress, stack: VirtualAddress, _arguments: [usize; 2]) -> Self {
-        Self { entry, stack }
+    fn new(entry: VirtualAddress, stack: VirtualAddress, arguments: [usize; 2]) -> Self {
+        Self { entry, stack, arguments, result: 0, tail: 0 }
     }
-    fn set_system_call_result(&mut self, _result: isize) {}
+    fn set_system_call_result(&mut self, result: isize) {
+        self.result = result;
+    }
     fn program_counter(&self) -> VirtualAddress {
         self.entry
     }
@@ -87,7 +226,7 @@ impl UserContext for TestContext {
 
 impl SchedHal for TestMachine {
     fn now(&self) -> Instant {
-        Instant::ORIGIN
+        Instant::from_nanos(self.clock.load(Ordering::Relaxed))
     }
     fn cpu_count(&self) -> usize {
         1
@@ -106,10 +245,13 @@ impl SchedHal for TestMachine {
         let nanosecond = Duration::from_nanos(1);
         Clockevent { resolution: nanosecond, min: nanosecond, max: Duration::from_secs(1) }
     }
-    fn arm(&self, _deadline: Instant) -> Result<(), ArmError> {
+    fn arm(&self, deadline: Instant) -> Result<(), ArmError> {
+        *self.armed.lock() = Some(deadline);
         Ok(())
     }
-    fn disarm(&self) {}
+    fn disarm(&self) {
+        *self.armed.lock() = None;
+    }
     fn request_word(&self, _cpu: CpuId) -> &RequestWord {
         &self.word
     }
@@ -117,7 +259,15 @@ impl SchedHal for TestMachine {
     fn route_irq(&self, line: IrqLine, _route: Route) -> Result<Route, RouteError> {
         Err(RouteError::NoSuchLine(line))
     }
-    fn idle(&self) {}
+    /// Time jumps to the next timer. Waiting with nothing that could end it is the bug that this machine finds.
+    fn idle(&self) {
+        if self.word.is_pending() {
+            return;
+        }
+        let deadline = self.armed.lock().take().expect("an idle CPU waits for ever");
+        self.clock.fetch_max(deadline.as_nanos(), Ordering::Relaxed);
+        let _ = self.word.post(Requests::TIMER);
+    }
 }
 
 impl Machine for TestMachine {
@@ -135,21 +285,36 @@ impl Machine for TestMachine {
         0x1000..Self::USER_END
     }
     fn prepare_root(&self, _root: Frame) {}
-    fn load_root(&self, _root: Frame) {}
-    fn load_kernel_root(&self) {}
-    fn flush_local(&self, _scope: hal::machine::FlushScope) {}
+    fn load_root(&self, root: Frame) {
+        *self.root.lock() = Some(root);
+    }
+    fn load_kernel_root(&self) {
+        *self.root.lock() = None;
+    }
+    fn flush_local(&self, _scope: FlushScope) {}
     fn flush_is_broadcast(&self) -> bool {
         false
     }
-    fn run_user(&self, _context: &mut TestContext) -> Trap {
-        Trap::Interrupt(Interrupt::Spurious)
+    fn run_user(&self, context: &mut TestContext) -> Trap {
+        assert!(!self.word.is_pending(), "user mode is entered with a request pending");
+        self.advance(STEP);
+        if self.has_fired() {
+            return Trap::Interrupt(Interrupt::Timer);
+        }
+        let mut script = self.scripts.lock().remove(&context.entry.0).expect("a script for this entry");
+        let entry = context.entry.0;
+        let trap = script(&mut User { machine: self, context });
+        self.scripts.lock().insert(entry, script);
+        trap
     }
     fn save_user_state(&self, _context: &mut TestContext) {}
     fn set_interrupt_hook(&self, _hook: fn(Interrupt)) {}
     fn start_secondaries(&'static self, _entry: fn(CpuId) -> !) -> CpuSet {
         CpuSet::of(CpuId::BOOT)
     }
-    fn console_write(&self, _bytes: &[u8]) {}
+    fn console_write(&self, bytes: &[u8]) {
+        self.output.lock().extend(bytes);
+    }
     fn console_read(&self) -> Option<u8> {
         None
     }
@@ -160,7 +325,7 @@ impl Machine for TestMachine {
         None
     }
     fn stop_others(&self) {}
-    fn power_off(&self, _status: ExitStatus) -> ! {
-        std::process::exit(1)
+    fn power_off(&self, status: ExitStatus) -> ! {
+        std::panic::panic_any(PoweredOff(status))
     }
 }

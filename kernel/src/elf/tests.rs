@@ -51,9 +51,9 @@ fn text() -> Load {
     load(5, 0x1000, 0x20_0000, 0x800, 0x800)
 }
 
-/// A program of one page of code.
-pub fn small_program() -> Vec<u8> {
-    file(0x20_0010, &[text()])
+/// A program of one page of code that starts at this address in it.
+pub fn small_program(entry: u64) -> Vec<u8> {
+    file(entry, &[text()])
 }
 
 fn verdict(loads: &[Load]) -> Result<usize, ElfError> {

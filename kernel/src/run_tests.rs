@@ -1,0 +1,339 @@
+//! Whole runs on the test machine: manifest in, scripted programs under the real dispatcher in virtual time, output and
+//! exit status out.
+
+use crate::{
+    cpu_loop, elf, finish,
+    start::{Prepared, prepare},
+    test_machine::{PoweredOff, Script, TestMachine, User},
+};
+use alloc::{boxed::Box, collections::BTreeMap, format, string::String, sync::Arc, vec::Vec};
+use core::sync::atomic::{AtomicU64, Ordering};
+use hal::{BootInfo, CpuId, ExitStatus, Fault, FaultKind, SchedHal, SystemCall, Trap, VirtualAddress};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use tessera_abi::{
+    ring::{EXCEPTION, Operation, SubmissionEntry, TransportError},
+    system_call::{CAP_ENTER, EXIT, WAIT_FOREVER},
+};
+use tessera_schema::{
+    build,
+    message::{CONSOLE, Exception, ExceptionKind, MethodId, Reply, Request, SCHEDULING_POLICY, TIMER},
+};
+
+/// Runs programs until the machine is powered off.
+fn run(machine: &'static TestMachine, command_line: &'static str, manifest: &str) -> ExitStatus {
+    let source: build::ManifestSource = build::parse("test.toml", manifest).unwrap_or_else(|error| panic!("{error}"));
+    let binaries: BTreeMap<String, Vec<u8>> = ["a", "b", "c"]
+        .into_iter()
+        .zip(0..)
+        .map(|(name, at)| (name.into(), elf::tests::small_program(entry(at))))
+        .collect();
+    let initrd = build::build(&source, 1, &binaries).unwrap_or_else(|error| panic!("{error:?}")).leak();
+    boot(machine, command_line, Some(initrd))
+}
+
+fn entry(program: u64) -> u64 {
+    0x20_0010 + program * 0x10
+}
+
+fn boot(machine: &'static TestMachine, command_line: &'static str, initrd: Option<&'static [u8]>) -> ExitStatus {
+    let memory = Vec::from([TestMachine::memory(4096)]).leak();
+    let boot = BootInfo { command_line, initrd, memory };
+    let end = catch_unwind(AssertUnwindSafe(|| match prepare(machine, &boot) {
+        Ok(Prepared::Run(kernel)) => cpu_loop::run(kernel, CpuId::BOOT),
+        Ok(Prepared::Conformance) => panic!("not asked for"),
+        Err(error) => finish::refuse(machine, &error),
+    }));
+    match end.unwrap_err().downcast::<PoweredOff>() {
+        Ok(off) => off.0,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+fn enter(min_complete: usize, timeout_ns: u64) -> Trap {
+    Trap::SystemCall(SystemCall { number: CAP_ENTER, arguments: [min_complete, timeout_ns as usize, 0, 0] })
+}
+
+fn exit(code: i32) -> Trap {
+    Trap::SystemCall(SystemCall { number: EXIT, arguments: [code as usize, 0, 0, 0] })
+}
+
+const PARAMS: usize = 8192;
+const RESULTS: usize = 4096;
+
+/// The handle of the grant with this interface.
+fn handle(user: &User<'_>, interface: u64) -> u64 {
+    let grants = core::mem::offset_of!(tessera_abi::start::StartPage, grants);
+    (0..16)
+        .map(|index| grants + index * 16)
+        .find(|&at| user.start_page(at) == interface)
+        .map_or(0, |at| user.start_page(at + 8))
+}
+
+/// Writes the parameters and makes the submission that calls a method.
+fn call_entry(user: &User<'_>, request: &Request<'_>, user_data: u64) -> SubmissionEntry {
+    let mut params = [0; 256];
+    let length = request.encode(&mut params).unwrap();
+    let at = user.stack(PARAMS - user_data as usize * 256);
+    user.write(at, &params[..length]);
+    let MethodId { interface, method } = request.method();
+    SubmissionEntry {
+        operation: Operation::Call as u8,
+        method,
+        params_len: length as u32,
+        handle: handle(user, interface),
+        user_data,
+        interface,
+        params: at,
+        results: user.stack(RESULTS - user_data as usize * 256),
+        results_len: 256,
+        ..SubmissionEntry::default()
+    }
+}
+
+/// A script from a list of steps, one per entry into user mode.
+fn steps(list: Vec<Script>) -> Script {
+    let mut list = list.into_iter();
+    Box::new(move |user| list.next().expect("the script has ended but runs again")(user))
+}
+
+macro_rules! script {
+    ($($step:expr),* $(,)?) => { steps(Vec::from([$(Box::new($step) as Script),*])) };
+}
+
+const ONE: &str = "[[program]]\nname = \"a\"\n";
+
+#[test]
+fn a_program_calls_every_object_and_exits() {
+    let machine = TestMachine::get();
+    machine.set_script(
+        entry(0) as usize,
+        script![
+            |user: &mut User<'_>| {
+                for (number, request) in [
+                    Request::ConsoleWrite { text: b"hello\n" },
+                    Request::TimerNow,
+                    Request::SetWeight { weight: 128 },
+                    Request::Snapshot,
+                ]
+                .iter()
+                .enumerate()
+                {
+                    let entry = call_entry(user, request, number as u64);
+                    user.submit(&entry);
+                }
+                enter(0, 0)
+            },
+            |user: &mut User<'_>| {
+                assert_eq!(user.result(), 4);
+                for number in 0..4 {
+                    let (user_data, status, flags, _) = user.completion(number);
+                    assert_eq!((user_data, flags), (number, 0));
+                    assert!(status > 0);
+                }
+                let snapshot = user.read(user.stack(RESULTS - 3 * 256), user.completion(3).1 as usize / 8);
+                let id = MethodId { interface: SCHEDULING_POLICY, method: 3 };
+                let Ok(Reply::Snapshot(snapshot)) = Reply::decode(id, &snapshot) else { panic!("no snapshot") };
+                assert_eq!((snapshot.weight, snapshot.dispatches_outside), (128, 0));
+                assert!(snapshot.runtime_ns > 0);
+                user.make_progress();
+                exit(0)
+            },
+        ],
+    );
+    assert_eq!(run(machine, "", ONE), ExitStatus::Success);
+    let output = machine.output();
+    assert!(output.contains("\na.0: hello\n"), "{output}");
+    assert!(output.contains("{\"tessera\":\"exit\",\"name\":\"a\",\"instance\":0,\"code\":0}\n"), "{output}");
+    assert!(output.contains("\"progress\":1}"), "{output}");
+    assert!(output.ends_with("\"reason\":\"all programs have exited\",\"status\":\"success\"}\n"), "{output}");
+}
+
+#[test]
+fn bad_submissions_get_their_typed_error_and_change_nothing() {
+    let machine = TestMachine::get();
+    machine.set_script(
+        entry(0) as usize,
+        script![
+            |user: &mut User<'_>| {
+                let good = call_entry(user, &Request::SetWeight { weight: 100 }, 0);
+                let bad = [
+                    SubmissionEntry { operation: 9, ..good },
+                    SubmissionEntry { reserved: 1, ..good },
+                    SubmissionEntry { handle: good.handle + 7, ..good },
+                    SubmissionEntry { interface: TIMER, ..good },
+                    SubmissionEntry { params: 0xffff_8000_0000_0000, ..good },
+                    SubmissionEntry { params: 0, ..good },
+                    SubmissionEntry { results: 0x20_0000, ..good },
+                    SubmissionEntry { params_len: 4097, ..good },
+                    SubmissionEntry { params_len: 12, ..good },
+                    SubmissionEntry { results_len: 8, ..good },
+                    SubmissionEntry { method: 77, ..good },
+                    call_entry(user, &Request::SetWeight { weight: 0 }, 1),
+                    call_entry(user, &Request::SetWeight { weight: 10_001 }, 2),
+                    call_entry(user, &Request::SetAffinity { cpus: [2, 0, 0, 0, 0, 0, 0, 0] }, 3),
+                    call_entry(user, &Request::SetAffinity { cpus: [0; 8] }, 4),
+                    call_entry(user, &Request::SetLatencyClass { class: 4 }, 5),
+                ];
+                bad.iter().for_each(|entry| user.submit(entry));
+                enter(0, 0)
+            },
+            |user: &mut User<'_>| {
+                assert_eq!(user.result(), 16);
+                let transport = [
+                    TransportError::UnknownOperation,
+                    TransportError::ReservedField,
+                    TransportError::InvalidHandle,
+                    TransportError::WrongInterface,
+                    TransportError::BadParams,
+                    TransportError::BadParams,
+                    TransportError::BadResults,
+                    TransportError::MessageTooLong,
+                    TransportError::MalformedMessage,
+                    TransportError::ResultsTooSmall,
+                ];
+                for (number, error) in transport.into_iter().enumerate() {
+                    assert_eq!(user.completion(number as u64).1, -(error as i32), "{error:?}");
+                }
+                for number in 10..16 {
+                    assert_eq!(user.completion(number).2, EXCEPTION);
+                }
+                for user_data in 1..6 {
+                    let (_, status, _, _) = user.completion(10 + user_data as u64);
+                    let bytes = user.read(user.stack(RESULTS - user_data * 256), status as usize / 8);
+                    assert_eq!(Exception::decode(&bytes).unwrap().kind, ExceptionKind::InvalidArgument);
+                }
+                exit(0)
+            },
+        ],
+    );
+    assert_eq!(run(machine, "", ONE), ExitStatus::Success, "{}", machine.output());
+}
+
+#[test]
+fn sleeps_complete_in_order_of_their_deadlines_and_timeouts_end_a_wait() {
+    let machine = TestMachine::get();
+    let woken_at = Arc::new(AtomicU64::new(0));
+    let seen = woken_at.clone();
+    machine.set_script(
+        entry(0) as usize,
+        script![
+            |user: &mut User<'_>| {
+                for (user_data, deadline_ns) in [(1, 30_000_000), (2, 10_000_000), (3, 0)] {
+                    let entry = call_entry(user, &Request::TimerSleep { deadline_ns }, user_data);
+                    user.submit(&entry);
+                }
+                enter(2, WAIT_FOREVER)
+            },
+            move |user: &mut User<'_>| {
+                woken_at.store(machine.now().as_nanos(), Ordering::Relaxed);
+                assert_eq!(user.result(), 2);
+                assert_eq!([0, 1].map(|number| user.completion(number).0), [3, 2], "a past deadline completes at once");
+                enter(5, 5_000_000)
+            },
+            move |user: &mut User<'_>| {
+                assert_eq!(user.result(), 2, "the time-out came before the third");
+                enter(3, WAIT_FOREVER)
+            },
+            move |user: &mut User<'_>| {
+                assert_eq!((user.result(), user.completion(2).0), (3, 1));
+                enter(129, 0)
+            },
+            move |user: &mut User<'_>| {
+                assert_eq!(user.result(), -2);
+                exit(0)
+            },
+        ],
+    );
+    assert_eq!(run(machine, "", ONE), ExitStatus::Success, "{}", machine.output());
+    let woken = seen.load(Ordering::Relaxed);
+    assert!((10_000_000..10_200_000).contains(&woken), "{woken}");
+}
+
+#[test]
+fn a_fault_ends_one_program_and_the_rest_runs_on() {
+    let machine = TestMachine::get();
+    let fault = Fault { kind: FaultKind::Instruction, address: None, program_counter: VirtualAddress(0x20_0010) };
+    machine.set_script(entry(0) as usize, script![move |_: &mut User<'_>| Trap::Fault(fault)]);
+    let mut left = 1000;
+    machine.set_script(
+        entry(1) as usize,
+        Box::new(move |user| {
+            user.make_progress();
+            left -= 1;
+            if left == 0 { exit(0) } else { enter(0, 0) }
+        }),
+    );
+    let manifest = "[[program]]\nname = \"a\"\n[[program]]\nname = \"b\"\n";
+    assert_eq!(run(machine, "", manifest), ExitStatus::Success);
+    let output = machine.output();
+    assert!(output.contains("a.0 was ended: illegal or privileged instruction"), "{output}");
+    assert!(output.contains("\"progress\":1000}"), "{output}");
+}
+
+#[test]
+fn a_nonzero_exit_code_makes_the_run_a_failure() {
+    let machine = TestMachine::get();
+    machine.set_script(entry(0) as usize, script![|_: &mut User<'_>| exit(-3)]);
+    assert_eq!(run(machine, "", ONE), ExitStatus::Failure);
+    assert!(machine.output().contains("a.0 exited with code -3\n"));
+}
+
+/// Two hogs; answers what each has done when the time is up.
+fn hogs(manifest: &str, command_line: &'static str) -> [u64; 2] {
+    let machine = TestMachine::get();
+    let work = [0, 1].map(|_| Arc::new(AtomicU64::new(0)));
+    for (program, work) in work.clone().into_iter().enumerate() {
+        let script = move |_: &mut User<'_>| {
+            work.fetch_add(1, Ordering::Relaxed);
+            enter(0, 0)
+        };
+        machine.set_script(entry(program as u64) as usize, Box::new(script));
+    }
+    assert_eq!(run(machine, command_line, manifest), ExitStatus::Success);
+    let output = machine.output();
+    assert!(output.ends_with("\"reason\":\"time is up\",\"status\":\"success\"}\n"), "{output}");
+    work.map(|work| work.load(Ordering::Relaxed))
+}
+
+#[test]
+fn work_is_shared_by_weight_and_equal_weights_share_equally() {
+    let weighted = "[[program]]\nname = \"a\"\nweight = 192\n[[program]]\nname = \"b\"\nweight = 64\n";
+    for policy in ["seconds=4 policy=wfq", "seconds=4 policy=eevdf"] {
+        let [a, b] = hogs(weighted, policy);
+        assert!((29 * b..31 * b).contains(&(10 * a)), "{policy}: {a} to {b}");
+    }
+    let [a, b] = hogs("[[program]]\nname = \"a\"\n[[program]]\nname = \"b\"\n", "seconds=4");
+    assert!((98 * b..102 * b).contains(&(100 * a)), "{a} to {b}");
+}
+
+#[test]
+fn bad_boot_input_is_one_line_and_a_failure() {
+    let line = |command_line, initrd| {
+        let machine = TestMachine::get();
+        assert_eq!(boot(machine, command_line, initrd), ExitStatus::Failure);
+        let output = machine.output();
+        assert_eq!(output.lines().count(), 1, "{output}");
+        output
+    };
+    assert!(line("bogus=1", None).starts_with("tessera: error: unknown key 'bogus'"));
+    assert_eq!(line("", None), "tessera: error: there is no manifest: no initrd was given\n");
+    assert!(line("", Some(b"garbage that is no message")).starts_with("tessera: error: "));
+    let machine = TestMachine::get();
+    assert_eq!(run(machine, "cpus=2", ONE), ExitStatus::Failure);
+    assert!(machine.output().starts_with("tessera: error: 2 CPUs were asked for"), "{}", machine.output());
+}
+
+#[test]
+fn a_program_without_a_grant_has_no_handle_for_it() {
+    let machine = TestMachine::get();
+    machine.set_script(
+        entry(0) as usize,
+        script![|user: &mut User<'_>| {
+            assert_eq!((handle(user, CONSOLE), handle(user, SCHEDULING_POLICY)), (0, 0));
+            assert_ne!(handle(user, TIMER), 0);
+            exit(0)
+        }],
+    );
+    let manifest = format!("{ONE}grants = [\"timer\"]\n");
+    assert_eq!(run(machine, "", &manifest), ExitStatus::Success);
+}
