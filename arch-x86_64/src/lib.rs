@@ -7,14 +7,41 @@
 //! method of `tessera_hal`'s traits. Pure parts (encodings, tables, decoding) are tested on the host.
 #![no_std]
 #![cfg(target_arch = "x86_64")]
+// On the host, only what tests drive is used.
+#![cfg_attr(not(target_os = "none"), allow(dead_code))]
 
+extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
 // The CPU side.
+#[cfg(target_os = "none")]
+pub mod backtrace;
+#[cfg(target_os = "none")]
+pub mod boot;
+#[cfg(target_os = "none")]
+pub mod entry;
+pub mod features;
+pub mod fpu;
+pub mod halt;
+pub mod image;
+pub mod interrupts;
 pub mod memory;
+pub mod page_entry;
 pub mod paging;
+#[cfg(target_os = "none")]
+pub mod panic;
 pub mod percpu;
+pub mod power;
+pub mod regions;
+pub mod segments;
+pub mod start_info;
+#[cfg(target_os = "none")]
+pub mod stubs;
+pub mod symbols;
+pub mod trap;
+#[cfg(target_os = "none")]
+pub mod user;
 pub mod vectors;
 
 // The device side.

@@ -1,0 +1,159 @@
+//! One page table entry: the encoding, as in Intel SDM volume 3, section 5.5.
+
+use crate::features::{Features, features};
+use tessera_hal::{Access, Frame, PageTableEntry, PhysicalAddress};
+
+const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+
+bitflags::bitflags! {
+    /// The bits of an entry besides its frame.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct Flags: u64 {
+        /// The entry counts.
+        const PRESENT = 1 << 0;
+        /// Stores are allowed.
+        const WRITE = 1 << 1;
+        /// User mode is allowed.
+        const USER = 1 << 2;
+        /// Neither cached nor combined.
+        const NO_CACHE = 1 << 3 | 1 << 4;
+        /// A page at a level above the lowest.
+        const LARGE = 1 << 7;
+        /// Survives a root load.
+        const GLOBAL = 1 << 8;
+        /// Fetches are not allowed.
+        const NO_EXECUTE = 1 << 63;
+    }
+}
+
+/// One entry of a table of any level.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub struct Entry(u64);
+
+impl Entry {
+    /// A page that only the kernel may use.
+    pub(crate) fn kernel_page(frame: Frame, flags: Flags) -> Self {
+        Self::encode(frame, flags | Flags::PRESENT, features())
+    }
+
+    /// A table under which the pages decide what is allowed.
+    pub(crate) fn kernel_table(frame: Frame) -> Self {
+        Self::encode(frame, Flags::PRESENT | Flags::WRITE, features())
+    }
+
+    /// The same, as a page of a level above the lowest.
+    pub(crate) fn large(self) -> Self {
+        Self(self.0 | Flags::LARGE.bits())
+    }
+
+    /// Bits that the CPU does not have are reserved and must stay clear.
+    fn encode(frame: Frame, flags: Flags, features: Features) -> Self {
+        let mut flags = flags;
+        if !features.contains(Features::NO_EXECUTE) {
+            flags.remove(Flags::NO_EXECUTE);
+        }
+        if !features.contains(Features::GLOBAL_PAGES) {
+            flags.remove(Flags::GLOBAL);
+        }
+        Self(frame.start().0 & ADDRESS | flags.bits())
+    }
+
+    fn flags(self) -> Flags {
+        Flags::from_bits_truncate(self.0)
+    }
+}
+
+/// What user mode may do becomes entry bits. Execution wins over writing: never both.
+fn user_flags(access: Access) -> Flags {
+    let mut flags = Flags::PRESENT | Flags::USER;
+    if access.contains(Access::EXECUTE) {
+        return flags;
+    }
+    flags |= Flags::NO_EXECUTE;
+    if access.contains(Access::WRITE) {
+        flags |= Flags::WRITE;
+    }
+    flags
+}
+
+impl PageTableEntry for Entry {
+    fn from_raw(raw: u64) -> Self {
+        Self(raw)
+    }
+
+    fn to_raw(self) -> u64 {
+        self.0
+    }
+
+    fn empty() -> Self {
+        Self(0)
+    }
+
+    fn table(frame: Frame) -> Self {
+        Self::encode(frame, Flags::PRESENT | Flags::WRITE | Flags::USER, features())
+    }
+
+    fn user_page(frame: Frame, access: Access) -> Self {
+        Self::encode(frame, user_flags(access), features())
+    }
+
+    fn is_present(self) -> bool {
+        self.flags().contains(Flags::PRESENT)
+    }
+
+    fn frame(self) -> Frame {
+        Frame::containing(PhysicalAddress(self.0 & ADDRESS))
+    }
+
+    fn access(self) -> Access {
+        let flags = self.flags();
+        if !flags.contains(Flags::PRESENT | Flags::USER) {
+            return Access::empty();
+        }
+        let mut access = Access::READ;
+        access.set(Access::WRITE, flags.contains(Flags::WRITE));
+        access.set(Access::EXECUTE, !flags.contains(Flags::NO_EXECUTE));
+        access
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FRAME: Frame = Frame::from_number(0x12345);
+    const ALL: Features = Features::all();
+
+    fn user(access: Access) -> Entry {
+        Entry::encode(FRAME, user_flags(access), ALL)
+    }
+
+    #[test]
+    fn a_user_page_allows_what_was_asked_and_is_found_again() {
+        for access in [Access::READ, Access::READ | Access::WRITE, Access::READ | Access::EXECUTE] {
+            let entry = Entry::from_raw(user(access).to_raw());
+            assert!(entry.is_present());
+            assert_eq!((entry.frame(), entry.access()), (FRAME, access));
+        }
+    }
+
+    #[test]
+    fn no_user_page_is_writable_and_executable() {
+        assert_eq!(user(Access::all()).access(), Access::READ | Access::EXECUTE);
+    }
+
+    #[test]
+    fn kernel_pages_give_user_mode_nothing() {
+        let entry = Entry::encode(FRAME, Flags::PRESENT | Flags::WRITE | Flags::GLOBAL, ALL);
+        assert_eq!(entry.access(), Access::empty());
+        assert!(!Entry::empty().is_present());
+    }
+
+    #[test]
+    fn bits_that_the_cpu_lacks_stay_clear() {
+        let entry = Entry::encode(FRAME, user_flags(Access::READ) | Flags::GLOBAL, Features::empty());
+        assert_eq!(entry.to_raw(), 0x1234_5000 | 0b101);
+        assert_eq!(user(Access::READ).to_raw(), 1 << 63 | 0x1234_5000 | 0b101);
+    }
+}

@@ -1,0 +1,111 @@
+//! The last words: where, which CPU, which thread, registers, backtrace; then the other CPUs are stopped and QEMU ends.
+//!
+//! Nothing here takes a lock or allocates: the kernel may have died anywhere. The serial port is written directly.
+
+use crate::{backtrace, halt, percpu, power};
+use core::fmt::{self, Write};
+use core::panic::PanicInfo;
+use core::sync::atomic::Ordering;
+use spin::Once;
+use tessera_hal::ExitStatus;
+use x86_64::instructions::port::Port;
+
+const COM1: u16 = 0x3f8;
+const LINE_STATUS: u16 = COM1 + 5;
+const TRANSMITTER_EMPTY: u8 = 1 << 5;
+/// A port that never becomes ready must not keep the machine from stopping.
+const PATIENCE: u32 = 100_000;
+
+/// Prints the thread that the calling CPU runs.
+pub type ThreadHook = fn(&mut dyn Write) -> fmt::Result;
+
+static THREAD_HOOK: Once<ThreadHook> = Once::new();
+static STOP_OTHERS: Once<fn()> = Once::new();
+
+/// Sets how the current thread is printed.
+pub fn set_thread_hook(hook: ThreadHook) {
+    THREAD_HOOK.call_once(|| hook);
+}
+
+/// Sets how the other CPUs are stopped.
+pub(crate) fn set_stop_others(stop: fn()) {
+    STOP_OTHERS.call_once(|| stop);
+}
+
+/// The serial port without a lock or a driver: for errors before the console is there, and after it may be locked.
+#[derive(Debug)]
+pub struct RawSerial;
+
+impl RawSerial {
+    fn put(byte: u8) {
+        for _ in 0..PATIENCE {
+            // SAFETY: reading COM1's line status has no effect on memory.
+            let status = unsafe { Port::<u8>::new(LINE_STATUS).read() };
+            if status & TRANSMITTER_EMPTY != 0 {
+                break;
+            }
+        }
+        // SAFETY: writing COM1's data register has no effect on memory.
+        unsafe { Port::<u8>::new(COM1).write(byte) };
+    }
+}
+
+impl Write for RawSerial {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            if byte == b'\n' {
+                Self::put(b'\r');
+            }
+            Self::put(byte);
+        }
+        Ok(())
+    }
+}
+
+/// Ends the machine with one line: for errors that need no backtrace (bad boot input).
+pub fn fail(error: &dyn fmt::Display) -> ! {
+    let _ = writeln!(RawSerial, "tessera: cannot start: {error}");
+    power::power_off(ExitStatus::Failure)
+}
+
+/// What the kernel binary's panic handler calls.
+pub fn report(info: &PanicInfo<'_>) -> ! {
+    x86_64::instructions::interrupts::disable();
+    if !halt::claim() {
+        // Another CPU is reporting, or this report has itself failed.
+        if percpu::this().reporting.load(Ordering::Relaxed) {
+            let _ = writeln!(RawSerial, "the report itself failed: {}", info.message());
+            power::power_off(ExitStatus::Failure);
+        }
+        halt::forever();
+    }
+    percpu::this().reporting.store(true, Ordering::Relaxed);
+    if let Some(stop) = STOP_OTHERS.get() {
+        stop();
+    }
+    let _ = describe(info);
+    power::power_off(ExitStatus::Failure)
+}
+
+fn describe(info: &PanicInfo<'_>) -> fmt::Result {
+    let out = &mut RawSerial;
+    let area = percpu::this();
+    writeln!(out, "\npanic: {}", info.message())?;
+    if let Some(place) = info.location() {
+        writeln!(out, "  at {place}")?;
+    }
+    write!(out, "  CPU {}, thread ", area.cpu())?;
+    match THREAD_HOOK.get() {
+        Some(hook) => hook(out)?,
+        None => write!(out, "none yet")?,
+    }
+    writeln!(out)?;
+    // SAFETY: the fault handler stores a pointer to registers on a stack of this CPU that it never leaves.
+    match unsafe { area.fault.load(Ordering::Relaxed).as_ref() } {
+        Some(registers) => {
+            registers.dump(out)?;
+            backtrace::print(out, Some(registers.rip), registers.rbp)
+        }
+        None => backtrace::print(out, None, backtrace::frame_pointer()),
+    }
+}
