@@ -73,6 +73,8 @@ pub(super) struct RunQueue {
     pub last_dispatched: Option<Slot>,
     /// Somebody who waits is due before the current thread.
     pub resched: bool,
+    /// How many have begun to wait since an idle CPU was last looked for on their behalf.
+    pub unannounced: u32,
     /// A search for work gave up at its bound; look again at the next grid point, idle or not.
     pub search_again: bool,
     /// How often in a row it did; the next search begins further on.
@@ -106,6 +108,7 @@ impl RunQueue {
             put_back: None,
             last_dispatched: None,
             resched: false,
+            unannounced: 0,
             search_again: false,
             searches_given_up: 0,
             in_idle_set: false,
@@ -188,7 +191,11 @@ impl RunQueue {
 
     /// What the arrival of a member with this claim means for the current thread.
     fn notice<const WORDS: usize>(&mut self, claim: Claim, threads: &Slab<Entity<WORDS>>) -> Notice {
-        let Some(current) = self.current else { return Notice::Reschedule };
+        let Some(current) = self.current else {
+            // One of those who are here will run, the others will wait.
+            self.unannounced += u32::from(self.tree.len() > 1);
+            return Notice::Reschedule;
+        };
         let running = threads[current.slot].claim();
         if self.policy.is_due_before(claim, running, self.mean.virtual_time()) {
             self.resched = true;
@@ -223,6 +230,7 @@ impl RunQueue {
         self.tree.insert(&RunNodes(threads), current.slot);
         entity.home.move_to(ThreadState::Queued, self.cpu);
         self.put_back = Some((current.slot, how));
+        self.unannounced += 1;
     }
 
     /// The current thread leaves the queue; the caller owns it then, as `Waking`.
@@ -324,9 +332,13 @@ impl RunQueue {
             None
         } else if current.slice_end <= now {
             Some(PutBack::RequestOver)
-        } else if core::mem::take(&mut self.resched) && self.is_challenged(threads, current) {
+        } else if !core::mem::take(&mut self.resched) {
+            None
+        } else if self.is_challenged(threads, current) {
             Some(PutBack::Preempted)
         } else {
+            // Whoever came to take over waits after all.
+            self.unannounced += 1;
             None
         }
     }

@@ -1,15 +1,16 @@
 //! The decisions that a CPU makes for itself. All end in `settle`, which finds the next thread, publishes what others
 //! may read and programs the clockevent.
 
-use super::super::balance::Search;
+use super::super::balance::{CANDIDATES, Search};
 use super::super::entity::ThreadId;
 use super::super::next_event::Reasons;
-use super::super::queue::PutBack;
+use super::super::queue::{Notice, PutBack};
+use super::super::run_tree::{RunNodes, stealable};
 use super::{Dispatcher, Guard, Next};
 use crate::slab::Slot;
 use crate::sync::{Blocking, ThreadState, WakeClaim};
 use crate::timer::TimerPayload;
-use tessera_hal::{CpuId, Instant, Probe, Requests, SchedHal};
+use tessera_hal::{CpuId, CpuSet, Instant, Probe, Requests, SchedHal};
 
 impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
     /// The first decision of this CPU. Its time is counted from here on.
@@ -86,7 +87,8 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
                 queue.make_current(&self.threads, receiver, slice_end);
             }
             _ => {
-                let _ = queue.enqueue(&self.threads, receiver, lag, now);
+                let notice = queue.enqueue(&self.threads, receiver, lag, now);
+                queue.unannounced += u32::from(notice != Notice::Reschedule);
             }
         }
         self.conclude(queue, now)
@@ -205,13 +207,12 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
     fn settle<'a>(&'a self, mut queue: Guard<'a, H>, mut now: Instant) -> Next {
         let cpu = queue.cpu;
         loop {
-            let put_back = queue.put_back.map(|(slot, _)| slot);
             if queue.current.is_none() && queue.online {
                 queue.dispatch_first(&self.threads, now);
             }
             queue.put_back = None;
             if let Some(current) = queue.current {
-                return self.run(queue, now, current.slot, put_back);
+                return self.run(queue, now, current.slot);
             }
             queue = match self.look_for_work(queue, now) {
                 Some(found) => found,
@@ -223,25 +224,33 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         }
     }
 
-    fn run<'a>(&'a self, mut queue: Guard<'a, H>, now: Instant, slot: Slot, put_back: Option<Slot>) -> Next {
-        let cpu = queue.cpu;
+    fn run<'a>(&'a self, mut queue: Guard<'a, H>, now: Instant, slot: Slot) -> Next {
         queue.ledger.switch_to_thread(true);
         queue.searches_given_up = 0;
         queue.search_again = false;
         if core::mem::take(&mut queue.in_idle_set) {
-            self.idle.remove(&self.hal, cpu);
+            self.idle.remove(&self.hal, queue.cpu);
         }
-        let next = Next::Run(self.id(slot));
-        // Whoever was put back waits now; a CPU that is idle and permitted should come for it.
-        let left_waiting = put_back.filter(|&waiting| waiting != slot && self.threads[waiting].is_stealable.get());
-        let affinity = left_waiting.map(|waiting| self.threads[waiting].affinity());
         self.publish(&mut queue);
         self.reprogram(&mut queue, now);
-        drop(queue);
-        if let Some(affinity) = affinity {
-            self.kick_idle(&affinity, cpu);
+        if queue.unannounced != 0 {
+            self.announce_waiters(&mut queue);
         }
-        next
+        Next::Run(self.id(slot))
+    }
+
+    /// Some have begun to wait here: kicks as many idle CPUs that may come for one, if there are any.
+    fn announce_waiters(&self, queue: &mut Guard<'_, H>) {
+        let waiters = core::mem::take(&mut queue.unannounced).min(queue.tree.len() as u32);
+        if waiters == 0 || self.idle.among(&CpuSet::ALL).is_empty() {
+            return;
+        }
+        let nodes = RunNodes(&self.threads);
+        let candidates = stealable(&queue.tree, &self.threads, &nodes).take(CANDIDATES);
+        let idle = candidates.filter_map(|slot| self.claim_idle(&self.threads[slot].affinity(), queue.cpu));
+        for cpu in idle.take(waiters as usize) {
+            self.request(cpu, Requests::RESCHEDULE);
+        }
     }
 
     /// This CPU has nothing: it says so, then looks at the others. Answers its queue, locked, if it should pick again.

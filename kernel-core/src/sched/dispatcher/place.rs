@@ -128,7 +128,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
     }
 
     /// Takes the nearest idle CPU out of the idle set. The caller must kick it.
-    fn claim_idle(&self, permitted: &CpuSet<WORDS>, near: CpuId) -> Option<CpuId> {
+    pub(super) fn claim_idle(&self, permitted: &CpuSet<WORDS>, near: CpuId) -> Option<CpuId> {
         if permitted.contains(near) && self.idle.contains(near) && self.idle.remove(&self.hal, near) {
             return Some(near);
         }
