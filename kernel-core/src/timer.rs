@@ -98,14 +98,18 @@ impl fmt::Debug for Timers {
 }
 
 impl Nodes for Timers {
+    type Node = Timer;
     type Key = (Instant, u64);
 
-    fn links(&self, slot: Slot) -> &Links {
-        &self.slab[slot].links
+    fn node(&self, slot: Slot) -> &Timer {
+        &self.slab[slot]
     }
 
-    fn key(&self, slot: Slot) -> Self::Key {
-        let timer = &self.slab[slot];
+    fn links(timer: &Timer) -> &Links {
+        &timer.links
+    }
+
+    fn key(timer: &Timer) -> Self::Key {
         (timer.deadline.get(), timer.sequence.get())
     }
 }
@@ -168,7 +172,7 @@ impl TimerQueue {
     pub fn unlink(&mut self, timers: &Timers, cancelled: CancelledTimer) {
         let CancelledTimer { id, cpu } = cancelled;
         debug_assert_eq!(cpu, self.cpu);
-        if timers.links(id.slot()).is_linked() {
+        if timers.slab[id.slot()].links.is_linked() {
             self.tree.remove(timers, id.slot());
         }
         let _ = timers.slab.remove(id);

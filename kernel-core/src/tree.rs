@@ -75,45 +75,52 @@ impl Links {
 }
 
 /// Where the nodes of a tree are and what they are ordered by.
+///
+/// Each function gets nodes that were looked up already: a step in the tree costs one look-up per node.
 pub trait Nodes {
+    /// What the links stand in.
+    type Node;
     /// What the nodes are ordered by. A node's key must not change while it is in the tree.
     type Key: Ord + Copy;
 
+    /// The node in `slot`.
+    fn node(&self, slot: Slot) -> &Self::Node;
+
     /// The links of a node for this tree.
-    fn links(&self, slot: Slot) -> &Links;
+    fn links(node: &Self::Node) -> &Links;
 
     /// The key of a node.
-    fn key(&self, slot: Slot) -> Self::Key;
+    fn key(node: &Self::Node) -> Self::Key;
 
-    /// Computes what `slot` keeps about its subtree, from itself and the summaries of its children, stores it in the
+    /// Computes what `node` keeps about its subtree, from itself and the summaries of its children, stores it in the
     /// node and answers whether it is another one than before.
     #[inline(always)]
-    fn summarise(&self, slot: Slot, left: Option<Slot>, right: Option<Slot>) -> bool {
-        let _ = (slot, left, right);
+    fn summarise(node: &Self::Node, left: Option<&Self::Node>, right: Option<&Self::Node>) -> bool {
+        let _ = (node, left, right);
         false
     }
 }
 
-/// What a search looks for.
-pub trait Filter {
-    /// Whether anything below `slot`, itself included, may be wanted. False leaves the whole subtree out.
-    fn may_contain(&self, slot: Slot) -> bool;
-    /// Whether `slot` itself is wanted.
-    fn accepts(&self, slot: Slot) -> bool;
+/// What a search looks for among nodes of type `N`.
+pub trait Filter<N> {
+    /// Whether anything below `node`, itself included, may be wanted. False leaves the whole subtree out.
+    fn may_contain(&self, node: &N) -> bool;
+    /// Whether `node` itself is wanted.
+    fn accepts(&self, node: &N) -> bool;
 }
 
 /// A [`Filter`] of two closures: about a subtree, about a node.
 #[derive(Clone, Copy, Debug)]
-pub struct Matching<S, N>(pub S, pub N);
+pub struct Matching<S, A>(pub S, pub A);
 
-impl<S: Fn(Slot) -> bool, N: Fn(Slot) -> bool> Filter for Matching<S, N> {
+impl<N, S: Fn(&N) -> bool, A: Fn(&N) -> bool> Filter<N> for Matching<S, A> {
     #[inline(always)]
-    fn may_contain(&self, slot: Slot) -> bool {
-        (self.0)(slot)
+    fn may_contain(&self, node: &N) -> bool {
+        (self.0)(node)
     }
     #[inline(always)]
-    fn accepts(&self, slot: Slot) -> bool {
-        (self.1)(slot)
+    fn accepts(&self, node: &N) -> bool {
+        (self.1)(node)
     }
 }
 
@@ -121,12 +128,144 @@ impl<S: Fn(Slot) -> bool, N: Fn(Slot) -> bool> Filter for Matching<S, N> {
 #[derive(Clone, Copy, Debug)]
 pub struct Everything;
 
-impl Filter for Everything {
-    fn may_contain(&self, _: Slot) -> bool {
+impl<N> Filter<N> for Everything {
+    fn may_contain(&self, _: &N) -> bool {
         true
     }
-    fn accepts(&self, _: Slot) -> bool {
+    fn accepts(&self, _: &N) -> bool {
         true
+    }
+}
+
+/// A node that was looked up.
+struct At<'a, N: Nodes> {
+    slot: Slot,
+    node: &'a N::Node,
+}
+
+impl<N: Nodes> Clone for At<'_, N> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<N: Nodes> Copy for At<'_, N> {}
+
+impl<'a, N: Nodes> At<'a, N> {
+    #[inline(always)]
+    fn new(nodes: &'a N, slot: Slot) -> Self {
+        Self { slot, node: nodes.node(slot) }
+    }
+
+    #[inline(always)]
+    fn maybe(nodes: &'a N, slot: Option<Slot>) -> Option<Self> {
+        slot.map(|slot| Self::new(nodes, slot))
+    }
+
+    #[inline(always)]
+    fn links(self) -> &'a Links {
+        N::links(self.node)
+    }
+
+    #[inline(always)]
+    fn parent(self, nodes: &'a N) -> Option<Self> {
+        Self::maybe(nodes, self.links().parent.get())
+    }
+
+    #[inline(always)]
+    fn child(self, nodes: &'a N, side: Side) -> Option<Self> {
+        Self::maybe(nodes, self.links().child(side).get())
+    }
+
+    /// On which side of its parent `child` is.
+    #[inline(always)]
+    fn side_of(self, child: Self) -> Side {
+        if self.links().left.get() == Some(child.slot) { Side::Left } else { Side::Right }
+    }
+
+    /// Makes `child` the child on `side`.
+    #[inline(always)]
+    fn adopt(self, side: Side, child: Option<Self>) {
+        self.links().child(side).set(child.map(|child| child.slot));
+        if let Some(child) = child {
+            child.links().parent.set(Some(self.slot));
+        }
+    }
+
+    #[inline(always)]
+    fn shape(self) -> Shape {
+        self.links().shape.get()
+    }
+
+    #[inline(always)]
+    fn set_shape(self, shape: Shape) {
+        self.links().shape.set(shape);
+    }
+
+    /// Computes the summary again; answers whether it changed.
+    #[inline(always)]
+    fn summarise(self, nodes: &'a N) -> bool {
+        let (left, right) = (self.child(nodes, Side::Left), self.child(nodes, Side::Right));
+        N::summarise(self.node, left.map(|left| left.node), right.map(|right| right.node))
+    }
+
+    /// As `summarise`, with one child looked up already.
+    #[inline(always)]
+    fn summarise_over(self, nodes: &'a N, child: Self) -> bool {
+        match self.side_of(child) {
+            Side::Left => {
+                N::summarise(self.node, Some(child.node), self.child(nodes, Side::Right).map(|right| right.node))
+            }
+            Side::Right => {
+                N::summarise(self.node, self.child(nodes, Side::Left).map(|left| left.node), Some(child.node))
+            }
+        }
+    }
+
+    /// The summary of this node has changed: computes those above again, until one stays as it was.
+    fn propagate(self, nodes: &'a N) {
+        let mut below = self;
+        while let Some(at) = below.parent(nodes) {
+            if !at.summarise_over(nodes, below) {
+                return;
+            }
+            below = at;
+        }
+    }
+
+    /// The first node of the subtree that may contain what `filter` wants, going left only.
+    #[inline(always)]
+    fn leftmost<F: Filter<N::Node>>(self, nodes: &'a N, filter: &F) -> Self {
+        let mut at = self;
+        while let Some(left) = at.child(nodes, Side::Left).filter(|left| filter.may_contain(left.node)) {
+            at = left;
+        }
+        at
+    }
+
+    /// The nearest ancestor in whose left subtree this node is.
+    fn first_ancestor_after(self, nodes: &'a N) -> Option<Self> {
+        let mut at = self;
+        loop {
+            let parent = at.parent(nodes)?;
+            if parent.side_of(at) == Side::Left {
+                return Some(parent);
+            }
+            at = parent;
+        }
+    }
+
+    /// The first accepted node after this one.
+    fn search_after<F: Filter<N::Node>>(self, nodes: &'a N, filter: &F) -> Option<Self> {
+        let mut at = self;
+        loop {
+            at = match at.child(nodes, Side::Right).filter(|right| filter.may_contain(right.node)) {
+                Some(right) => right.leftmost(nodes, filter),
+                None => at.first_ancestor_after(nodes)?,
+            };
+            if filter.accepts(at.node) {
+                return Some(at);
+            }
+        }
     }
 }
 
@@ -166,36 +305,42 @@ impl Tree {
 
     /// Adds a node that is in no tree of these links, behind all with an equal key.
     pub fn insert<N: Nodes>(&mut self, nodes: &N, slot: Slot) {
-        debug_assert!(!nodes.links(slot).is_linked(), "slot {} is in a tree already", slot.index());
-        let parent = self.hang(nodes, slot);
+        let at: At<'_, N> = At::new(nodes, slot);
+        debug_assert!(!at.links().is_linked(), "slot {} is in a tree already", slot.index());
+        self.hang(nodes, at);
         self.len += 1;
-        nodes.summarise(slot, None, None);
-        propagate(nodes, parent);
-        self.rise(nodes, slot);
+        N::summarise(at.node, None, None);
+        at.propagate(nodes);
+        self.rise(nodes, at);
     }
 
     /// Removes a node of this tree.
     pub fn remove<N: Nodes>(&mut self, nodes: &N, slot: Slot) {
-        debug_assert!(nodes.links(slot).is_linked(), "slot {} is in no tree", slot.index());
+        let at: At<'_, N> = At::new(nodes, slot);
+        debug_assert!(at.links().is_linked(), "slot {} is in no tree", slot.index());
         if self.first == Some(slot) {
             self.first = self.next(nodes, slot);
         }
-        let links = nodes.links(slot);
-        let (lowest, side) = match (links.left.get(), links.right.get()) {
-            (Some(_), Some(right)) => self.replace_by_successor(nodes, slot, right),
-            (left, right) => (links.parent.get(), self.put_in_place_of(nodes, slot, left.or(right))),
+        let (lowest, side) = match (at.child(nodes, Side::Left), at.child(nodes, Side::Right)) {
+            (Some(left), Some(right)) => self.replace_by_successor(nodes, at, left, right),
+            (left, right) => (at.parent(nodes), self.put_in_place_of(nodes, at, left.or(right))),
         };
-        links.shape.set(Shape::Unlinked);
+        at.set_shape(Shape::Unlinked);
         self.len -= 1;
-        propagate(nodes, lowest);
         if let Some(lowest) = lowest {
+            if lowest.summarise(nodes) {
+                lowest.propagate(nodes);
+            }
             self.sink(nodes, lowest, side);
         }
     }
 
     /// Brings the summaries up to date after something that they are computed from has changed in `slot`.
     pub fn refresh<N: Nodes>(&self, nodes: &N, slot: Slot) {
-        propagate(nodes, Some(slot));
+        let at: At<'_, N> = At::new(nodes, slot);
+        if at.summarise(nodes) {
+            at.propagate(nodes);
+        }
     }
 
     /// The node after `slot`.
@@ -205,24 +350,32 @@ impl Tree {
 
     /// The first node that `filter` accepts. O(log n) if `may_contain` is never true in vain.
     #[inline]
-    pub fn first_where<N: Nodes, F: Filter>(&self, nodes: &N, filter: &F) -> Option<Slot> {
-        let root = self.root.filter(|&root| filter.may_contain(root))?;
-        search_below(nodes, root, filter)
+    pub fn first_where<N: Nodes, F: Filter<N::Node>>(&self, nodes: &N, filter: &F) -> Option<Slot> {
+        let root: At<'_, N> = At::maybe(nodes, self.root).filter(|root| filter.may_contain(root.node))?;
+        let first = root.leftmost(nodes, filter);
+        if filter.accepts(first.node) {
+            return Some(first.slot);
+        }
+        first.search_after(nodes, filter).map(|at| at.slot)
     }
 
     /// The first node after `slot` that `filter` accepts.
-    pub fn next_where<N: Nodes, F: Filter>(&self, nodes: &N, slot: Slot, filter: &F) -> Option<Slot> {
-        search_after(nodes, slot, filter)
+    pub fn next_where<N: Nodes, F: Filter<N::Node>>(&self, nodes: &N, slot: Slot, filter: &F) -> Option<Slot> {
+        let at: At<'_, N> = At::new(nodes, slot);
+        at.search_after(nodes, filter).map(|at| at.slot)
     }
 
     /// All nodes that `filter` accepts, in order.
-    pub fn iter_where<'a, N: Nodes, F: Filter>(
+    pub fn iter_where<'a, N: Nodes, F: Filter<N::Node>>(
         &self,
         nodes: &'a N,
         filter: F,
     ) -> impl Iterator<Item = Slot> + use<'a, N, F> {
         let first = self.first_where(nodes, &filter);
-        core::iter::successors(first, move |&slot| search_after(nodes, slot, &filter))
+        core::iter::successors(first, move |&slot| {
+            let at: At<'_, N> = At::new(nodes, slot);
+            at.search_after(nodes, &filter).map(|at| at.slot)
+        })
     }
 
     /// All nodes, in order.
@@ -230,231 +383,166 @@ impl Tree {
         self.iter_where(nodes, Everything)
     }
 
-    /// Links a node as a leaf where its key belongs; answers its parent.
-    fn hang<N: Nodes>(&mut self, nodes: &N, slot: Slot) -> Option<Slot> {
-        let key = nodes.key(slot);
-        let (mut parent, mut side, mut is_first) = (None, Side::Left, true);
+    /// Links a node as a leaf where its key belongs.
+    fn hang<N: Nodes>(&mut self, nodes: &N, new: At<'_, N>) {
+        let key = N::key(new.node);
+        let (mut parent, mut side, mut is_first): (Option<At<'_, N>>, _, _) = (None, Side::Left, true);
         let mut next = self.root;
-        while let Some(at) = next {
-            side = if key < nodes.key(at) { Side::Left } else { Side::Right };
+        while let Some(slot) = next {
+            let at: At<'_, N> = At::new(nodes, slot);
+            side = if key < N::key(at.node) { Side::Left } else { Side::Right };
             is_first &= side == Side::Left;
+            next = at.links().child(side).get();
             parent = Some(at);
-            next = nodes.links(at).child(side).get();
         }
-        let links = nodes.links(slot);
-        links.parent.set(parent);
+        let links = new.links();
+        links.parent.set(parent.map(|parent| parent.slot));
         links.left.set(None);
         links.right.set(None);
         links.shape.set(Shape::Even);
         match parent {
-            Some(parent) => nodes.links(parent).child(side).set(Some(slot)),
-            None => self.root = Some(slot),
+            Some(parent) => parent.links().child(side).set(Some(new.slot)),
+            None => self.root = Some(new.slot),
         }
         if is_first {
-            self.first = Some(slot);
+            self.first = Some(new.slot);
         }
-        parent
     }
 
-    /// The subtree at `slot` has become higher by one: restores the balance above it.
-    fn rise<N: Nodes>(&mut self, nodes: &N, mut slot: Slot) {
-        while let Some(parent) = nodes.links(slot).parent.get() {
-            let links = nodes.links(parent);
-            let side = if links.left.get() == Some(slot) { Side::Left } else { Side::Right };
-            let shape = links.shape.get();
+    /// The subtree at `below` has become higher by one: restores the balance above it.
+    fn rise<'a, N: Nodes>(&mut self, nodes: &'a N, mut below: At<'a, N>) {
+        while let Some(at) = below.parent(nodes) {
+            let (side, shape) = (at.side_of(below), at.shape());
             if shape == side.leaning() {
-                self.rebalance(nodes, parent, side);
+                self.rebalance(nodes, at, below, side);
                 return;
             }
             if shape != Shape::Even {
-                links.shape.set(Shape::Even);
+                at.set_shape(Shape::Even);
                 return;
             }
-            links.shape.set(side.leaning());
-            slot = parent;
+            at.set_shape(side.leaning());
+            below = at;
         }
     }
 
-    /// The subtree on `side` of `slot` has become lower by one: restores the balance from there upwards.
-    fn sink<N: Nodes>(&mut self, nodes: &N, mut slot: Slot, mut side: Side) {
+    /// The subtree on `side` of `at` has become lower by one: restores the balance from there upwards.
+    fn sink<'a, N: Nodes>(&mut self, nodes: &'a N, mut at: At<'a, N>, mut side: Side) {
         loop {
-            let links = nodes.links(slot);
-            let shape = links.shape.get();
+            let shape = at.shape();
             let top = if shape == side.leaning() {
-                links.shape.set(Shape::Even);
-                slot
+                at.set_shape(Shape::Even);
+                at
             } else if shape == Shape::Even {
-                links.shape.set(side.other().leaning());
+                at.set_shape(side.other().leaning());
                 return;
             } else {
-                let top = self.rebalance(nodes, slot, side.other());
-                if nodes.links(top).shape.get() != Shape::Even {
+                let Some(child) = at.child(nodes, side.other()) else { return };
+                let top = self.rebalance(nodes, at, child, side.other());
+                if top.shape() != Shape::Even {
                     return; // The rotation has kept the height.
                 }
                 top
             };
-            let Some(parent) = nodes.links(top).parent.get() else { return };
-            side = if nodes.links(parent).left.get() == Some(top) { Side::Left } else { Side::Right };
-            slot = parent;
+            let Some(parent) = top.parent(nodes) else { return };
+            side = parent.side_of(top);
+            at = parent;
         }
     }
 
-    /// `slot` is two higher on the `heavy` side: rotates and answers the new top.
-    fn rebalance<N: Nodes>(&mut self, nodes: &N, slot: Slot, heavy: Side) -> Slot {
+    /// `at` is two higher on the `heavy` side, where `child` is: rotates and answers the new top.
+    fn rebalance<'a, N: Nodes>(&mut self, nodes: &'a N, at: At<'a, N>, child: At<'a, N>, heavy: Side) -> At<'a, N> {
         let light = heavy.other();
-        let Some(child) = nodes.links(slot).child(heavy).get() else { return slot };
-        let child_shape = nodes.links(child).shape.get();
-        if child_shape == light.leaning() {
-            return self.rebalance_twice(nodes, slot, child, heavy);
+        let child_shape = child.shape();
+        if child_shape == light.leaning()
+            && let Some(top) = child.child(nodes, light)
+        {
+            self.rebalance_twice(nodes, at, child, top, heavy);
+            return top;
         }
-        self.rotate(nodes, slot, child, heavy);
+        let inner = child.child(nodes, light);
+        self.put_in_place_of(nodes, at, Some(child));
+        at.adopt(heavy, inner);
+        child.adopt(light, Some(at));
         let even = child_shape == Shape::Even;
-        nodes.links(slot).shape.set(if even { heavy.leaning() } else { Shape::Even });
-        nodes.links(child).shape.set(if even { light.leaning() } else { Shape::Even });
-        summarise(nodes, slot);
-        summarise(nodes, child);
+        at.set_shape(if even { heavy.leaning() } else { Shape::Even });
+        child.set_shape(if even { light.leaning() } else { Shape::Even });
+        at.summarise(nodes);
+        child.summarise_over(nodes, at);
         child
     }
 
     /// As `rebalance`, for a child that leans the other way: its inner child becomes the top.
-    fn rebalance_twice<N: Nodes>(&mut self, nodes: &N, slot: Slot, child: Slot, heavy: Side) -> Slot {
+    fn rebalance_twice<'a, N: Nodes>(
+        &mut self,
+        nodes: &'a N,
+        at: At<'a, N>,
+        child: At<'a, N>,
+        top: At<'a, N>,
+        heavy: Side,
+    ) {
         let light = heavy.other();
-        let Some(top) = nodes.links(child).child(light).get() else { return slot };
-        let shape = nodes.links(top).shape.get();
-        self.rotate(nodes, child, top, light);
-        self.rotate(nodes, slot, top, heavy);
-        nodes.links(slot).shape.set(if shape == heavy.leaning() { light.leaning() } else { Shape::Even });
-        nodes.links(child).shape.set(if shape == light.leaning() { heavy.leaning() } else { Shape::Even });
-        nodes.links(top).shape.set(Shape::Even);
-        summarise(nodes, slot);
-        summarise(nodes, child);
-        summarise(nodes, top);
-        top
+        let (inner, outer) = (top.child(nodes, light), top.child(nodes, heavy));
+        self.put_in_place_of(nodes, at, Some(top));
+        at.adopt(heavy, inner);
+        child.adopt(light, outer);
+        top.adopt(light, Some(at));
+        top.adopt(heavy, Some(child));
+        let shape = top.shape();
+        at.set_shape(if shape == heavy.leaning() { light.leaning() } else { Shape::Even });
+        child.set_shape(if shape == light.leaning() { heavy.leaning() } else { Shape::Even });
+        top.set_shape(Shape::Even);
+        at.summarise(nodes);
+        child.summarise(nodes);
+        top.summarise(nodes);
     }
 
-    /// Puts `child`, which is on `side` of `slot`, above it.
-    fn rotate<N: Nodes>(&mut self, nodes: &N, slot: Slot, child: Slot, side: Side) {
-        let inner = nodes.links(child).child(side.other()).get();
-        self.put_in_place_of(nodes, slot, Some(child));
-        nodes.links(slot).child(side).set(inner);
-        if let Some(inner) = inner {
-            nodes.links(inner).parent.set(Some(slot));
+    /// Gives the parent of `at` another child in its place; answers on which side (left for the root).
+    fn put_in_place_of<'a, N: Nodes>(&mut self, nodes: &'a N, at: At<'a, N>, child: Option<At<'a, N>>) -> Side {
+        match at.parent(nodes) {
+            Some(parent) => {
+                let side = parent.side_of(at);
+                parent.adopt(side, child);
+                side
+            }
+            None => {
+                self.root = child.map(|child| child.slot);
+                if let Some(child) = child {
+                    child.links().parent.set(None);
+                }
+                Side::Left
+            }
         }
-        nodes.links(child).child(side.other()).set(Some(slot));
-        nodes.links(slot).parent.set(Some(child));
     }
 
-    /// Gives the parent of `slot` another child in its place; answers on which side (left for the root).
-    fn put_in_place_of<N: Nodes>(&mut self, nodes: &N, slot: Slot, child: Option<Slot>) -> Side {
-        let parent = nodes.links(slot).parent.get();
-        if let Some(child) = child {
-            nodes.links(child).parent.set(parent);
-        }
-        let Some(parent) = parent else {
-            self.root = child;
-            return Side::Left;
-        };
-        let links = nodes.links(parent);
-        let side = if links.left.get() == Some(slot) { Side::Left } else { Side::Right };
-        links.child(side).set(child);
-        side
-    }
-
-    /// Puts the successor of `slot`, which has both children, where `slot` is. Answers which node lost height, and on
+    /// Puts the successor of `at`, which has both children, where `at` is. Answers which node lost height, and on
     /// which side.
-    fn replace_by_successor<N: Nodes>(&mut self, nodes: &N, slot: Slot, right: Slot) -> (Option<Slot>, Side) {
-        let mut successor = right;
-        while let Some(left) = nodes.links(successor).left.get() {
-            successor = left;
+    fn replace_by_successor<'a, N: Nodes>(
+        &mut self,
+        nodes: &'a N,
+        at: At<'a, N>,
+        left: At<'a, N>,
+        right: At<'a, N>,
+    ) -> (Option<At<'a, N>>, Side) {
+        let successor = right.leftmost(nodes, &Everything);
+        let is_child = successor.slot == right.slot;
+        let lowest = if is_child { Some(successor) } else { successor.parent(nodes) };
+        if !is_child {
+            self.put_in_place_of(nodes, successor, successor.child(nodes, Side::Right));
+            successor.adopt(Side::Right, Some(right));
         }
-        let moved = nodes.links(successor);
-        let lowest = if successor == right {
-            (Some(successor), Side::Right)
-        } else {
-            let parent = moved.parent.get();
-            self.put_in_place_of(nodes, successor, moved.right.get());
-            moved.right.set(Some(right));
-            nodes.links(right).parent.set(Some(successor));
-            (parent, Side::Left)
-        };
-        let left = nodes.links(slot).left.get();
-        moved.left.set(left);
-        if let Some(left) = left {
-            nodes.links(left).parent.set(Some(successor));
-        }
-        moved.shape.set(nodes.links(slot).shape.get());
-        self.put_in_place_of(nodes, slot, Some(successor));
+        successor.adopt(Side::Left, Some(left));
+        successor.set_shape(at.shape());
+        self.put_in_place_of(nodes, at, Some(successor));
         // The summary that the successor had was about another place, so it cannot tell whether its new ancestors
         // need theirs computed again: first below, then here, then above in any case.
-        if lowest.0 != Some(successor) {
-            propagate_below(nodes, lowest.0, successor);
+        let mut below = lowest.filter(|_| !is_child);
+        while let Some(changed) = below.filter(|below| below.slot != successor.slot && below.summarise(nodes)) {
+            below = changed.parent(nodes);
         }
-        summarise(nodes, successor);
-        propagate(nodes, moved.parent.get());
-        lowest
-    }
-}
-
-/// Summarises one node; answers whether its summary changed.
-#[inline(always)]
-fn summarise<N: Nodes>(nodes: &N, slot: Slot) -> bool {
-    let links = nodes.links(slot);
-    nodes.summarise(slot, links.left.get(), links.right.get())
-}
-
-/// Summarises from `slot` upwards until a summary stays as it was.
-fn propagate<N: Nodes>(nodes: &N, mut slot: Option<Slot>) {
-    while let Some(at) = slot {
-        if !summarise(nodes, at) {
-            return;
-        }
-        slot = nodes.links(at).parent.get();
-    }
-}
-
-/// As `propagate`, but not further than below `limit`.
-fn propagate_below<N: Nodes>(nodes: &N, mut slot: Option<Slot>, limit: Slot) {
-    while let Some(at) = slot.filter(|&at| at != limit) {
-        if !summarise(nodes, at) {
-            return;
-        }
-        slot = nodes.links(at).parent.get();
-    }
-}
-
-/// The first accepted node of the subtree at `slot` or, failing that, of what comes after it.
-fn search_below<N: Nodes, F: Filter>(nodes: &N, mut slot: Slot, filter: &F) -> Option<Slot> {
-    while let Some(left) = nodes.links(slot).left.get().filter(|&left| filter.may_contain(left)) {
-        slot = left;
-    }
-    if filter.accepts(slot) { Some(slot) } else { search_after(nodes, slot, filter) }
-}
-
-/// The first accepted node after `slot`.
-fn search_after<N: Nodes, F: Filter>(nodes: &N, mut slot: Slot, filter: &F) -> Option<Slot> {
-    loop {
-        if let Some(right) = nodes.links(slot).right.get().filter(|&right| filter.may_contain(right)) {
-            slot = right;
-            while let Some(left) = nodes.links(slot).left.get().filter(|&left| filter.may_contain(left)) {
-                slot = left;
-            }
-        } else {
-            slot = first_ancestor_after(nodes, slot)?;
-        }
-        if filter.accepts(slot) {
-            return Some(slot);
-        }
-    }
-}
-
-/// The nearest ancestor in whose left subtree `slot` is.
-fn first_ancestor_after<N: Nodes>(nodes: &N, mut slot: Slot) -> Option<Slot> {
-    loop {
-        let parent = nodes.links(slot).parent.get()?;
-        if nodes.links(parent).left.get() == Some(slot) {
-            return Some(parent);
-        }
-        slot = parent;
+        successor.summarise(nodes);
+        successor.propagate(nodes);
+        (lowest, if is_child { Side::Right } else { Side::Left })
     }
 }
 
@@ -495,17 +583,19 @@ impl Tree {
     /// those below, and the first node and the length are right. O(n).
     pub fn check<N: Nodes>(&self, nodes: &N) -> Result<(), TreeViolation> {
         let mut counted = 0;
-        check_subtree(nodes, self.root, None, &mut counted)?;
+        let root: Option<At<'_, N>> = At::maybe(nodes, self.root);
+        check_subtree(nodes, root, None, &mut counted)?;
         if counted != self.len {
             return Err(TreeViolation::Length);
         }
-        let mut nodes_in_order = self.iter(nodes);
-        let mut previous = nodes_in_order.next();
+        let mut in_order = self.iter(nodes);
+        let mut previous = in_order.next();
         if previous != self.first {
             return Err(TreeViolation::First);
         }
-        for slot in nodes_in_order {
-            if previous.is_some_and(|previous| nodes.key(previous) > nodes.key(slot)) {
+        let key = |slot| N::key(nodes.node(slot));
+        for slot in in_order {
+            if previous.is_some_and(|previous| key(previous) > key(slot)) {
                 return Err(TreeViolation::Order(slot));
             }
             previous = Some(slot);
@@ -515,30 +605,30 @@ impl Tree {
 }
 
 /// Checks a subtree and answers its height. As deep as the tree is high, so at most 1.44 log n.
-fn check_subtree<N: Nodes>(
-    nodes: &N,
-    root: Option<Slot>,
+fn check_subtree<'a, N: Nodes>(
+    nodes: &'a N,
+    root: Option<At<'a, N>>,
     parent: Option<Slot>,
     counted: &mut u32,
 ) -> Result<u32, TreeViolation> {
-    let Some(slot) = root else { return Ok(0) };
-    let links = nodes.links(slot);
-    if links.parent.get() != parent {
+    let Some(at) = root else { return Ok(0) };
+    let slot = at.slot;
+    if at.links().parent.get() != parent {
         return Err(TreeViolation::Parent(slot));
     }
     *counted += 1;
-    let left = check_subtree(nodes, links.left.get(), root, counted)?;
-    let right = check_subtree(nodes, links.right.get(), root, counted)?;
+    let left = check_subtree(nodes, at.child(nodes, Side::Left), Some(slot), counted)?;
+    let right = check_subtree(nodes, at.child(nodes, Side::Right), Some(slot), counted)?;
     let shape = match (left, right) {
         _ if left == right => Shape::Even,
         _ if left == right + 1 => Shape::LeansLeft,
         _ if right == left + 1 => Shape::LeansRight,
         _ => return Err(TreeViolation::Balance(slot)),
     };
-    if links.shape.get() != shape {
+    if at.shape() != shape {
         return Err(TreeViolation::Balance(slot));
     }
-    if summarise(nodes, slot) {
+    if at.summarise(nodes) {
         return Err(TreeViolation::Summary(slot));
     }
     Ok(1 + left.max(right))

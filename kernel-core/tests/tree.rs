@@ -3,7 +3,7 @@
 
 use kernel_core::slab::Slot;
 use kernel_core::sync::QueueOwned;
-use kernel_core::tree::{Links, Matching, Nodes, Tree, TreeViolation};
+use kernel_core::tree::{Filter, Links, Matching, Nodes, Tree, TreeViolation};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -30,28 +30,38 @@ impl Entities {
 
     /// The earliest deadline among those eligible at `now`.
     fn pick(&self, tree: &Tree, now: u64) -> Option<Slot> {
-        let filter =
-            Matching(|slot| self.at(slot).least_eligible.get() <= now, |slot| self.at(slot).eligible.get() <= now);
-        tree.first_where(self, &filter)
+        tree.first_where(self, &eligible_at(now))
     }
 }
 
+fn eligible_at(now: u64) -> impl Filter<Entity> {
+    Matching(
+        move |entity: &Entity| entity.least_eligible.get() <= now,
+        move |entity: &Entity| entity.eligible.get() <= now,
+    )
+}
+
 impl Nodes for Entities {
+    type Node = Entity;
     type Key = (u64, u64);
 
-    fn links(&self, slot: Slot) -> &Links {
-        &self.at(slot).links
+    fn node(&self, slot: Slot) -> &Entity {
+        self.at(slot)
     }
 
-    fn key(&self, slot: Slot) -> (u64, u64) {
-        (self.at(slot).deadline.get(), self.at(slot).sequence.get())
+    fn links(entity: &Entity) -> &Links {
+        &entity.links
     }
 
-    fn summarise(&self, slot: Slot, left: Option<Slot>, right: Option<Slot>) -> bool {
-        let below = [left, right].into_iter().flatten().map(|child| self.at(child).least_eligible.get());
-        let least = below.fold(self.at(slot).eligible.get(), u64::min);
-        let before = self.at(slot).least_eligible.get();
-        self.at(slot).least_eligible.set(least);
+    fn key(entity: &Entity) -> (u64, u64) {
+        (entity.deadline.get(), entity.sequence.get())
+    }
+
+    fn summarise(entity: &Entity, left: Option<&Entity>, right: Option<&Entity>) -> bool {
+        let below = [left, right].into_iter().flatten().map(|child| child.least_eligible.get());
+        let least = below.fold(entity.eligible.get(), u64::min);
+        let before = entity.least_eligible.get();
+        entity.least_eligible.set(least);
         before != least
     }
 }
@@ -74,7 +84,7 @@ impl Pair {
         let slot = Slot::new(index);
         let entity = self.entities.at(slot);
         if entity.links.is_linked() {
-            let key = self.entities.key(slot);
+            let key = Entities::key(entity);
             self.tree.remove(&self.entities, slot);
             assert_eq!(self.model.remove(&key).map(|(index, _)| index), Some(index));
             return;
@@ -92,7 +102,7 @@ impl Pair {
         if self.entities.at(slot).links.is_linked() {
             self.entities.at(slot).eligible.set(eligible);
             self.tree.refresh(&self.entities, slot);
-            self.model.insert(self.entities.key(slot), (index, eligible));
+            self.model.insert(Entities::key(self.entities.at(slot)), (index, eligible));
         }
     }
 
@@ -102,11 +112,7 @@ impl Pair {
         let in_order: Vec<u32> = self.tree.iter(&self.entities).map(Slot::index).collect();
         assert_eq!(in_order, self.model.values().map(|&(index, _)| index).collect::<Vec<_>>());
         let eligible = self.model.values().filter(|&&(_, eligible)| eligible <= now).map(|&(index, _)| index);
-        let filter = Matching(
-            |slot| self.entities.at(slot).least_eligible.get() <= now,
-            |slot| self.entities.at(slot).eligible.get() <= now,
-        );
-        let found: Vec<u32> = self.tree.iter_where(&self.entities, filter).map(Slot::index).collect();
+        let found: Vec<u32> = self.tree.iter_where(&self.entities, eligible_at(now)).map(Slot::index).collect();
         assert_eq!(found, eligible.collect::<Vec<_>>());
         assert_eq!(self.entities.pick(&self.tree, now).map(Slot::index), found.first().copied());
     }
@@ -161,11 +167,15 @@ fn ascending_descending_and_alternating_insertions_stay_in_balance() {
 fn equal_keys_stay_in_order_of_insertion() {
     struct Unordered(Vec<Links>);
     impl Nodes for Unordered {
+        type Node = Links;
         type Key = ();
-        fn links(&self, slot: Slot) -> &Links {
+        fn node(&self, slot: Slot) -> &Links {
             &self.0[slot.index() as usize]
         }
-        fn key(&self, _: Slot) {}
+        fn links(links: &Links) -> &Links {
+            links
+        }
+        fn key(_: &Links) {}
     }
     let nodes = Unordered((0..100).map(|_| Links::default()).collect());
     let mut tree = Tree::new();
@@ -205,8 +215,8 @@ fn a_search_with_exact_summaries_visits_few_nodes_however_many_there_are() {
         matches
     };
     let filter = Matching(
-        |slot| visit(entities.at(slot).least_eligible.get() <= 10),
-        |slot| visit(entities.at(slot).eligible.get() <= 10),
+        |entity: &Entity| visit(entity.least_eligible.get() <= 10),
+        |entity: &Entity| visit(entity.eligible.get() <= 10),
     );
     assert_eq!(pair.tree.first_where(entities, &filter), Some(Slot::new(4000)));
     assert!(visits.get() <= 4 * 13, "{} visits for 4096 nodes", visits.get());

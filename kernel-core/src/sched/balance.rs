@@ -113,7 +113,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         accepts: impl Fn(&RunQueue, Slot) -> bool,
     ) -> Option<Slot> {
         let nodes = RunNodes(&self.threads);
-        for slot in stealable(&queue.tree, &self.threads, &nodes).skip(bound.skip) {
+        for slot in stealable(&queue.tree, &nodes).skip(bound.skip) {
             if bound.candidates == 0 {
                 bound.given_up = true;
                 return None;
@@ -204,7 +204,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         queue.bring_up_to_date(&self.threads, now);
         let nodes = RunNodes(&self.threads);
         let movable = |slot: &Slot| !self.online.among(&self.threads[*slot].affinity()).is_empty();
-        let slot = stealable(&queue.tree, &self.threads, &nodes).find(movable)?;
+        let slot = stealable(&queue.tree, &nodes).find(movable)?;
         queue.dequeue(&self.threads, slot, now);
         self.publish(&mut queue);
         Some(slot)

@@ -41,39 +41,41 @@ impl PartialOrd for Deadline {
 /// The entities as nodes of run trees.
 pub(super) struct RunNodes<'a, const WORDS: usize>(pub &'a Slab<Entity<WORDS>>);
 
-impl<const WORDS: usize> RunNodes<'_, WORDS> {
-    fn earliest_stealable(&self, slot: Slot) -> Option<VirtualTime> {
-        let links = &self.0[slot].links;
-        links.has_stealable.get().then(|| links.earliest_stealable.get())
-    }
+fn stealable_below<const WORDS: usize>(entity: &Entity<WORDS>) -> Option<VirtualTime> {
+    entity.links.has_stealable.get().then(|| entity.links.earliest_stealable.get())
 }
 
 impl<const WORDS: usize> Nodes for RunNodes<'_, WORDS> {
+    type Node = Entity<WORDS>;
     type Key = Deadline;
 
     #[inline(always)]
-    fn links(&self, slot: Slot) -> &Links {
-        &self.0[slot].links.tree
+    fn node(&self, slot: Slot) -> &Entity<WORDS> {
+        &self.0[slot]
     }
 
     #[inline(always)]
-    fn key(&self, slot: Slot) -> Deadline {
-        Deadline(self.0[slot].virtual_deadline.get())
+    fn links(entity: &Entity<WORDS>) -> &Links {
+        &entity.links.tree
     }
 
-    fn summarise(&self, slot: Slot, left: Option<Slot>, right: Option<Slot>) -> bool {
-        let entity = &self.0[slot];
+    #[inline(always)]
+    fn key(entity: &Entity<WORDS>) -> Deadline {
+        Deadline(entity.virtual_deadline.get())
+    }
+
+    fn summarise(entity: &Entity<WORDS>, left: Option<&Entity<WORDS>>, right: Option<&Entity<WORDS>>) -> bool {
         let own = entity.vruntime.get();
         let mut earliest = own;
         let mut stealable = entity.is_stealable.get().then_some(own);
         for child in [left, right].into_iter().flatten() {
-            earliest = earliest.earlier(self.0[child].links.earliest.get());
-            stealable = match (stealable, self.earliest_stealable(child)) {
+            earliest = earliest.earlier(child.links.earliest.get());
+            stealable = match (stealable, stealable_below(child)) {
                 (Some(mine), Some(theirs)) => Some(mine.earlier(theirs)),
                 (mine, theirs) => mine.or(theirs),
             };
         }
-        let changed = earliest != entity.links.earliest.get() || stealable != self.earliest_stealable(slot);
+        let changed = earliest != entity.links.earliest.get() || stealable != stealable_below(entity);
         entity.links.earliest.set(earliest);
         entity.links.has_stealable.set(stealable.is_some());
         entity.links.earliest_stealable.set(stealable.unwrap_or_default());
@@ -92,8 +94,8 @@ pub(super) fn first_due<const WORDS: usize>(
         Policy::Wfq => tree.first(),
         Policy::Eevdf => {
             let eligible = |vruntime| policy.is_eligible(vruntime, virtual_time);
-            let below = |slot: Slot| eligible(threads[slot].links.earliest.get());
-            let here = |slot: Slot| eligible(threads[slot].vruntime.get());
+            let below = |entity: &Entity<WORDS>| eligible(entity.links.earliest.get());
+            let here = |entity: &Entity<WORDS>| eligible(entity.vruntime.get());
             // V is the mean of all members rounded down, so the earliest of them is always eligible. If the one that
             // pulls V down is the current thread, nobody in the tree may be; then the first deadline is the answer.
             tree.first_where(&RunNodes(threads), &Matching(below, here)).or(tree.first())
@@ -106,16 +108,15 @@ pub(super) fn earliest_stealable<const WORDS: usize>(
     tree: &Tree,
     threads: &Slab<Entity<WORDS>>,
 ) -> Option<VirtualTime> {
-    RunNodes(threads).earliest_stealable(tree.root()?)
+    stealable_below(&threads[tree.root()?])
 }
 
 /// The entities that may be stolen, in the order of the policy's key. Looking at the first few costs O(log n) each.
 pub(super) fn stealable<'a, const WORDS: usize>(
     tree: &Tree,
-    threads: &'a Slab<Entity<WORDS>>,
     nodes: &'a RunNodes<'a, WORDS>,
 ) -> impl Iterator<Item = Slot> {
-    let below = |slot: Slot| threads[slot].links.has_stealable.get();
-    let here = |slot: Slot| threads[slot].is_stealable.get();
+    let below = |entity: &Entity<WORDS>| entity.links.has_stealable.get();
+    let here = |entity: &Entity<WORDS>| entity.is_stealable.get();
     tree.iter_where(nodes, Matching(below, here))
 }
