@@ -246,7 +246,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             return;
         }
         let nodes = RunNodes(&self.threads);
-        let candidates = stealable(&queue.tree, &self.threads, &nodes).take(CANDIDATES);
+        let candidates = stealable(&queue.tree, &nodes).take(CANDIDATES);
         let idle = candidates.filter_map(|slot| self.claim_idle(&self.threads[slot].affinity(), queue.cpu));
         for cpu in idle.take(waiters as usize) {
             self.request(cpu, Requests::RESCHEDULE);
