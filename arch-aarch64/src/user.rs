@@ -1,0 +1,117 @@
+//! A thread's registers.
+//!
+//! The layout of [`Registers`] is known to the assembly of `vectors`: words 0 to 30 are `x0` to `x30`, then the stack
+//! pointer, the program counter, the saved status and the thread pointer.
+
+use core::fmt;
+use tessera_hal::{UserContext, VirtualAddress};
+
+/// The general registers at an exception.
+#[derive(Clone, Debug, Default)]
+#[repr(C, align(16))]
+pub struct Registers {
+    /// `x0` to `x30`.
+    pub general: [u64; 31],
+    /// `SP_EL0`; for a frame of the kernel its own stack pointer.
+    pub stack_pointer: u64,
+    /// `ELR_EL1`.
+    pub program_counter: u64,
+    /// `SPSR_EL1`. Zero is EL0 with everything unmasked.
+    pub status: u64,
+    /// `TPIDR_EL0`.
+    pub thread_pointer: u64,
+}
+
+/// FP and SIMD state. All zero is what a new thread has.
+#[derive(Clone, Debug)]
+#[repr(C, align(16))]
+pub struct FpuState {
+    /// `q0` to `q31`.
+    pub vectors: [u128; 32],
+    /// `FPSR`.
+    pub status: u64,
+    /// `FPCR`.
+    pub control: u64,
+}
+
+/// Everything that user mode of one thread has.
+#[derive(Clone, Debug)]
+#[repr(C)]
+pub struct Context {
+    pub(crate) registers: Registers,
+    pub(crate) fpu: FpuState,
+    /// Whether the FPU state is in this CPU's registers instead of `fpu`.
+    pub(crate) fpu_is_loaded: bool,
+}
+
+impl UserContext for Context {
+    fn new(entry: VirtualAddress, stack: VirtualAddress, arguments: [usize; 2]) -> Self {
+        let mut registers =
+            Registers { stack_pointer: stack.0 as u64, program_counter: entry.0 as u64, ..Registers::default() };
+        registers.general[0] = arguments[0] as u64;
+        registers.general[1] = arguments[1] as u64;
+        Self { registers, fpu: FpuState { vectors: [0; 32], status: 0, control: 0 }, fpu_is_loaded: false }
+    }
+
+    fn set_system_call_result(&mut self, result: isize) {
+        self.registers.general[0] = result as u64;
+    }
+
+    fn program_counter(&self) -> VirtualAddress {
+        VirtualAddress(self.registers.program_counter as usize)
+    }
+
+    fn stack_pointer(&self) -> VirtualAddress {
+        VirtualAddress(self.registers.stack_pointer as usize)
+    }
+
+    fn dump(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        write!(out, "{}", self.registers)
+    }
+}
+
+impl fmt::Display for Registers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (first, row) in self.general.chunks(4).enumerate() {
+            for (offset, value) in row.iter().enumerate() {
+                write!(f, " x{:<2} {value:016x}", first * 4 + offset)?;
+            }
+            writeln!(f)?;
+        }
+        let Self { stack_pointer, program_counter, status, thread_pointer, .. } = self;
+        writeln!(f, " sp  {stack_pointer:016x} pc  {program_counter:016x} psr {status:016x} tp  {thread_pointer:016x}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::mem::offset_of;
+
+    #[test]
+    fn the_layout_is_the_one_that_the_assembly_uses() {
+        assert_eq!(offset_of!(Context, registers), 0);
+        assert_eq!(offset_of!(Registers, stack_pointer), 248);
+        assert_eq!(offset_of!(Registers, status), 264);
+        assert_eq!(size_of::<Registers>(), 288);
+        assert_eq!(offset_of!(FpuState, status), 512);
+    }
+
+    #[test]
+    fn a_new_context_has_its_arguments_and_nothing_else() {
+        let context = Context::new(VirtualAddress(0x20_0000), VirtualAddress(0x7000), [1, 2]);
+        assert_eq!(context.registers.general[..3], [1, 2, 0]);
+        assert_eq!((context.program_counter().0, context.stack_pointer().0), (0x20_0000, 0x7000));
+        assert_eq!(context.registers.status, 0, "EL0 with interrupts deliverable");
+        assert!(context.fpu.vectors.iter().all(|&vector| vector == 0));
+    }
+
+    #[test]
+    fn a_dump_shows_every_register() {
+        let mut context = Context::new(VirtualAddress(0xabc0), VirtualAddress(0), [0, 0]);
+        context.registers.general[30] = 0x1234_5678;
+        let mut text = std::string::String::new();
+        context.dump(&mut text).unwrap();
+        assert!(text.contains("x30 0000000012345678") && text.contains("pc  000000000000abc0"), "{text}");
+    }
+}
