@@ -15,6 +15,7 @@ targets!(
     "thread-fairness-interactive",
     "thread-fairness-interactive-equal",
     "thread-fairness-weight-change",
+    "thread-fairness-weight-change-equal",
     "affinity",
     "faults",
     "fpu",

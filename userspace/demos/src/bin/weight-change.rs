@@ -2,7 +2,8 @@
 //!
 //! Two roles on one CPU, by the argument: `baseline` keeps weight 64, `heavy` takes 128 and then sleeps, so that it is
 //! queued with its new weight. Both sleep to the same moment, compete for a window, and each compares its snapshots at
-//! both ends. Afterwards `heavy` goes back to 64 while it runs, and both must get the same.
+//! both ends. Afterwards `heavy` goes back to 64 while it runs, and both must get the same. The counterfactual: two of
+//! the role `equal` change nothing and must get the same all along.
 #![no_std]
 #![no_main]
 
@@ -36,7 +37,8 @@ fn run(findings: &mut Findings) -> Result<(), CallError> {
     }
     timer.sleep_until(begin)?;
     let weight = if heavy { HEAVY_WEIGHT } else { BASELINE_WEIGHT };
-    let of = u64::from(HEAVY_WEIGHT + BASELINE_WEIGHT);
+    let other = if heavy || start::argument(0) == Some("equal") { BASELINE_WEIGHT } else { HEAVY_WEIGHT };
+    let of = u64::from(weight) + u64::from(other);
     compete(findings, timer, policy, Window { end: begin + window_ns, length: window_ns, weight, of })?;
     if heavy {
         policy.set_weight(BASELINE_WEIGHT)?;
