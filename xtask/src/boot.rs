@@ -38,6 +38,9 @@ pub struct Switches {
     /// Memory in MiB
     #[arg(long, value_parser = clap::value_parser!(u32).range(16..=1_048_576))]
     pub memory: Option<u32>,
+    /// QEMU's CPU model with feature switches, `max,-smap` for example
+    #[arg(long, value_name = "MODEL")]
+    pub cpu_model: Option<String>,
 }
 
 /// The fair policies that a manifest can name.
@@ -121,6 +124,7 @@ impl Default for Switches {
             icount: false,
             arch: Architecture::X86_64,
             memory: None,
+            cpu_model: None,
         }
     }
 }
@@ -167,6 +171,7 @@ impl Switches {
         launch.cpus = u32::from(cpus);
         launch.memory_mib = self.memory.unwrap_or(launch.memory_mib);
         launch.accelerator = accelerator;
+        launch.cpu_model.clone_from(&self.cpu_model);
         launch
     }
 }

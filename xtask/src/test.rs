@@ -5,7 +5,10 @@
 
 mod boots;
 mod checks;
+mod hostile;
+mod kernels;
 mod runner;
+mod targets;
 
 use anyhow::{Result, bail};
 
@@ -28,9 +31,10 @@ pub fn run(only: &[String]) -> Result<()> {
 }
 
 fn phases(toolchain: Toolchain) -> Vec<runner::Phase> {
-    let kernels = boots::Kernels::default();
-    let mut phases = checks::phases(toolchain);
-    phases.extend(boots::phases(toolchain, &kernels));
+    let kernels = kernels::Kernels::new(toolchain);
+    let mut phases = checks::phases(toolchain, &kernels);
+    phases.extend(boots::phases(&kernels));
+    phases.extend(targets::phases(&kernels));
     phases
 }
 

@@ -71,6 +71,19 @@ pub fn cpus(target: &Target, switches: &Switches) -> Result<u16> {
     Ok(cpus)
 }
 
+/// The program files that a target names, as far as they were built.
+pub fn binaries(target: &Target, artifacts: &Artifacts) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut binaries = BTreeMap::new();
+    for program in &target.manifest.programs {
+        let name = program.binary();
+        if let Some(built) = artifacts.programs.iter().find(|executable| executable.name == name) {
+            let bytes = fs::read(&built.path).with_context(|| format!("cannot read {}", built.path.display()))?;
+            binaries.insert(name.to_owned(), bytes);
+        }
+    }
+    Ok(binaries)
+}
+
 impl<'a> Trial<'a> {
     /// Puts the programs that the target names into its initrd.
     pub fn prepare(
@@ -80,15 +93,7 @@ impl<'a> Trial<'a> {
         accelerator: Accelerator,
     ) -> Result<Self> {
         let cpus = cpus(target, switches)?;
-        let mut binaries = BTreeMap::new();
-        for program in &target.manifest.programs {
-            let name = program.binary();
-            let built = artifacts.programs.iter().find(|executable| executable.name == name);
-            if let Some(built) = built {
-                let bytes = fs::read(&built.path).with_context(|| format!("cannot read {}", built.path.display()))?;
-                binaries.insert(name.to_owned(), bytes);
-            }
-        }
+        let binaries = binaries(target, artifacts)?;
         let initrd = Initrd::create(&image::build(target, cpus, &binaries)?)?;
         Ok(Self { target, switches, accelerator, cpus, kernel: &artifacts.kernel, initrd })
     }

@@ -49,6 +49,9 @@ impl Machine {
     }
 }
 
+/// Above this a host may refuse to set memory aside.
+const LARGE_MEMORY_MIB: u32 = 4096;
+
 /// One boot of one kernel.
 #[derive(Clone, Debug)]
 pub struct Launch {
@@ -110,6 +113,11 @@ impl Launch {
         add(self.accelerator.arguments(self.machine));
         add(&["-cpu", self.cpu_model.as_deref().unwrap_or(self.accelerator.cpu_model(self.machine))]);
         add(&["-smp", &self.cpus.to_string(), "-m", &self.memory_mib.to_string()]);
+        if self.memory_mib > LARGE_MEMORY_MIB {
+            // The guest touches little of it; the host need not have it all.
+            let backend = format!("memory-backend-ram,id=ram,size={}M,reserve=off", self.memory_mib);
+            add(&["-object", &backend, "-machine", "memory-backend=ram"]);
+        }
         if !self.options.is_empty() {
             add(&["-append", &self.options]);
         }
@@ -162,6 +170,14 @@ mod tests {
         let mut launch = Launch::new(Machine::Q35, "q35".into());
         launch.cpu_model = Some("qemu64".into());
         assert!(line(&launch).contains("-cpu qemu64"));
+    }
+
+    #[test]
+    fn large_memory_is_not_reserved_on_the_host() {
+        let mut launch = Launch::new(Machine::Q35, "q35".into());
+        assert!(!line(&launch).contains("memory-backend"));
+        launch.memory_mib = 32 << 10;
+        assert!(line(&launch).contains("size=32768M,reserve=off -machine memory-backend=ram"), "{}", line(&launch));
     }
 
     #[test]

@@ -1,108 +1,150 @@
 //! The steps that boot a machine in QEMU: the HAL suite, and what bad input gets.
 //!
-//! Kernels are built by the first phase. Boots that check structure run side by side; see [`super::targets`] for those
-//! whose verdict is about time.
+//! These boots check structure and run side by side; see [`super::targets`] for those whose verdict is about time.
 
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use qemu_targets::qemu::{Ending, Launch, Limits, Outcome};
+use qemu_targets::image;
+use qemu_targets::qemu::{Accelerator, Ending, Launch, Limits, Outcome};
 
+use super::hostile::{self, Defect};
+use super::kernels::Kernels;
 use super::runner::{Phase, Step};
-use crate::boot;
-use crate::build::{self, Artifacts, Noise};
-use crate::toolchain::Toolchain;
+use crate::boot::{self, Apic, Architecture, Switches};
+use crate::build::Artifacts;
+use crate::trial;
 use crate::workspace::Target;
 
-/// What the first phase has built; a failed build leaves its place empty.
-#[derive(Clone, Default)]
-pub struct Kernels {
-    x86_64: Arc<OnceLock<Artifacts>>,
-    aarch64: Arc<OnceLock<Artifacts>>,
-}
-
-impl Kernels {
-    fn place(&self, target: Target) -> &Arc<OnceLock<Artifacts>> {
-        match target {
-            Target::X86_64 => &self.x86_64,
-            Target::Aarch64 => &self.aarch64,
-        }
-    }
-
-    /// The artifacts for a target; builds them when the build step was not selected.
-    pub fn get(&self, toolchain: Toolchain, target: Target) -> Result<&Artifacts> {
-        let place = self.place(target);
-        if place.get().is_none() {
-            let artifacts = build::build(toolchain, target, Noise::Kept)?;
-            // Two steps may build at once; cargo makes them equal.
-            let _ = place.set(artifacts);
-        }
-        place.get().context("the kernel was not built")
-    }
-}
+/// Sizes of machine on which the HAL suite runs.
+const SIZES: [u16; 3] = [1, 2, 4];
 
 /// All phases of this kind.
-pub fn phases(toolchain: Toolchain, kernels: &Kernels) -> Vec<Phase> {
-    let mut steps = Vec::new();
-    for target in Target::ALL {
-        let kernels = kernels.clone();
-        steps.push(Step::new(format!("build for {}", target.triple()), move || {
-            kernels.get(toolchain, target).map(drop)
-        }));
+pub fn phases(kernels: &Kernels) -> Vec<Phase> {
+    let mut steps = conformance(kernels);
+    steps.extend(bad_options(kernels));
+    steps.extend(bad_initrds(kernels));
+    steps.extend(bad_programs(kernels));
+    // Nothing here is judged by time, so two machines may share the host.
+    vec![Phase::new(2, steps)]
+}
+
+fn conformance(kernels: &Kernels) -> Vec<Step> {
+    let mut machines = Vec::new();
+    for cpus in SIZES {
+        for apic in [Apic::Xapic, Apic::X2apic] {
+            let switches = Switches { cpus: Some(cpus), apic: Some(apic), ..Switches::default() };
+            machines.push((format!("HAL contract on q35, {apic}, {cpus} CPUs"), switches));
+        }
     }
-    let builds = Phase::new(1, steps);
-    let boots = Phase::new(2, bad_input(toolchain, kernels));
-    vec![builds, boots]
+    let arm = Switches { cpus: Some(1), arch: Architecture::Aarch64, ..Switches::default() };
+    machines.push(("HAL contract on virt, 1 CPU".to_owned(), arm));
+    let step = |(name, switches): (String, Switches)| {
+        let kernels = kernels.clone();
+        Step::with_remark(name, move || conforms(&kernels, &switches))
+    };
+    machines.into_iter().map(step).collect()
 }
 
-/// A run that must be refused with one clear line.
-struct Refusal {
-    name: &'static str,
-    target: Target,
-    /// Part of the line that the kernel must print.
+fn conforms(kernels: &Kernels, switches: &Switches) -> Result<String> {
+    let artifacts = kernels.get(switches.arch.target())?;
+    let cpus = switches.cpus.unwrap_or(1);
+    let launch = boot::conformance(switches, &artifacts.kernel, cpus, Accelerator::Tcg);
+    let (outcome, lines) = boot::collect(&launch, boot::limits(boot::CONFORMANCE_SECONDS, cpus, Accelerator::Tcg))?;
+    ensure!(outcome.ending == Ending::Success, "{}", outcome.report());
+    let summary = lines.iter().find(|line| line.starts_with(r#"{"tessera":"conformance""#));
+    let summary = summary.with_context(|| format!("the suite has not counted its checks: {}", outcome.report()))?;
+    let number = |name: &str| number_in(summary, name).with_context(|| format!("no number of {name} in {summary}"));
+    let (held, broken, skipped) = (number("held")?, number("broken")?, number("skipped")?);
+    ensure!(held > 0 && broken == 0, "{held} checks held, {broken} were broken: {}", outcome.report());
+    Ok(format!("{held} checks held, {skipped} skipped"))
+}
+
+/// A number of a flat JSON record.
+fn number_in(record: &str, name: &str) -> Option<u64> {
+    let (_, rest) = record.split_once(&format!("\"{name}\":"))?;
+    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    rest[..end].parse().ok()
+}
+
+/// A boot that must be refused, and a part of the line that the kernel must print.
+fn refusal(
+    kernels: &Kernels,
+    name: &str,
     expected: &'static str,
-    change: fn(&mut Launch) -> Result<()>,
-}
-
-fn bad_input(toolchain: Toolchain, kernels: &Kernels) -> Vec<Step> {
-    let refuse = |name, expected, change| Refusal { name, target: Target::X86_64, expected, change };
-    let refusals = [
-        refuse("no initrd", "manifest", |_| Ok(())),
-        refuse("unknown kernel option", "unknown key 'colour'", |launch| {
-            launch.options = "colour=red".to_owned();
-            Ok(())
-        }),
-        refuse("zero CPUs asked of the kernel", "cpus=0", |launch| {
-            launch.options = "cpus=0".to_owned();
-            Ok(())
-        }),
-        refuse("unknown policy asked of the kernel", "policy=fifo", |launch| {
-            launch.options = "policy=fifo".to_owned();
-            Ok(())
-        }),
-        refuse("initrd of noise", "manifest", |launch| {
-            launch.initrd = Some(file("noise", &noise(4096))?);
-            Ok(())
-        }),
-        refuse("empty initrd", "manifest", |launch| {
-            launch.initrd = Some(file("empty", &[])?);
-            Ok(())
-        }),
-    ];
-    refusals.into_iter().map(|refusal| refusal_step(toolchain, kernels.clone(), refusal)).collect()
-}
-
-fn refusal_step(toolchain: Toolchain, kernels: Kernels, refusal: Refusal) -> Step {
-    Step::new(format!("refused: {}", refusal.name), move || {
-        let artifacts = kernels.get(toolchain, refusal.target)?;
-        let mut launch = Launch::new(boot::machine(refusal.target), artifacts.kernel.clone());
+    change: impl FnOnce(&mut Launch, &Artifacts) -> Result<()> + Send + 'static,
+) -> Step {
+    let kernels = kernels.clone();
+    Step::new(format!("refused: {name}"), move || {
+        let artifacts = kernels.get(Target::X86_64)?;
+        let mut launch = Launch::new(boot::machine(Target::X86_64), artifacts.kernel.clone());
         launch.cpus = 1;
-        (refusal.change)(&mut launch)?;
+        change(&mut launch, artifacts)?;
         let (outcome, lines) = boot::collect(&launch, SHORT)?;
-        check_refusal(&outcome, &lines, refusal.expected)
+        check_refusal(&outcome, &lines, expected)
     })
+}
+
+/// Kernel options that no kernel can obey.
+const BAD_OPTIONS: [(&str, &str); 6] = [
+    ("colour=red", "unknown key 'colour'"),
+    ("quiet", "'quiet' is not key=value"),
+    ("cpus=0", "cpus=0"),
+    ("cpus=999999", "cpus=999999"),
+    ("seconds=-1", "seconds=-1"),
+    ("policy=fifo", "policy=fifo"),
+];
+
+fn bad_options(kernels: &Kernels) -> Vec<Step> {
+    let step = |(options, expected): (&'static str, &'static str)| {
+        refusal(kernels, &format!("kernel option {options}"), expected, move |launch, _| {
+            launch.options = options.to_owned();
+            Ok(())
+        })
+    };
+    BAD_OPTIONS.into_iter().map(step).collect()
+}
+
+fn bad_initrds(kernels: &Kernels) -> Vec<Step> {
+    type Change = fn(&[u8]) -> Vec<u8>;
+    let changes: [(&str, Change); 5] = [
+        ("empty initrd", |_| Vec::new()),
+        ("initrd of noise", |_| noise(4096)),
+        ("initrd cut in half", hostile::cut),
+        ("initrd of four billion segments", hostile::too_many_segments),
+        ("initrd with its root outside", hostile::root_outside),
+    ];
+    let mut steps = vec![refusal(kernels, "no initrd", "there is no manifest", |_, _| Ok(()))];
+    steps.extend(changes.into_iter().map(|(name, change)| {
+        refusal(kernels, name, "manifest", move |launch, artifacts| {
+            let good = smoke_initrd(artifacts, None)?;
+            launch.initrd = Some(file(name, &change(&good))?);
+            Ok(())
+        })
+    }));
+    steps
+}
+
+fn bad_programs(kernels: &Kernels) -> Vec<Step> {
+    let step = |(defect, expected): (Defect, &'static str)| {
+        let name = format!("program file: {defect:?}");
+        refusal(kernels, &name.clone(), expected, move |launch, artifacts| {
+            launch.initrd = Some(file(&name, &smoke_initrd(artifacts, Some(defect))?)?);
+            Ok(())
+        })
+    };
+    Defect::ALL.into_iter().map(step).collect()
+}
+
+/// The initrd of the smoke target, with a defect in its program file or good.
+fn smoke_initrd(artifacts: &Artifacts, defect: Option<Defect>) -> Result<Vec<u8>> {
+    let target = trial::read_target("smoke", None)?;
+    let mut binaries = trial::binaries(&target, artifacts)?;
+    if let (Some(defect), Some(file)) = (defect, binaries.get_mut("smoke")) {
+        *file = defect.apply(file)?;
+    }
+    Ok(image::build(&target, 1, &binaries)?)
 }
 
 /// For boots that should end at once.
@@ -124,6 +166,7 @@ fn check_refusal(outcome: &Outcome, lines: &[String], expected: &str) -> Result<
 /// A file for a boot.
 fn file(name: &str, bytes: &[u8]) -> Result<PathBuf> {
     let folder = boot::cache_folder().join("test");
+    let name = name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let path = folder.join(name);
     std::fs::write(&path, bytes).map_err(|error| anyhow!("cannot write {}: {error}", path.display()))?;
@@ -131,7 +174,7 @@ fn file(name: &str, bytes: &[u8]) -> Result<PathBuf> {
 }
 
 /// Bytes without structure, the same in every run.
-fn noise(length: usize) -> Vec<u8> {
+pub(super) fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let next = |_| {
         state ^= state << 13;
@@ -171,6 +214,13 @@ mod tests {
         assert!(check_refusal(&outcome(Ending::Failure), &twice, "manifest").is_err());
         let panic = [good, lines(&["panic at kernel/src/lib.rs:1"])].concat();
         assert!(check_refusal(&outcome(Ending::Failure), &panic, "manifest").is_err());
+    }
+
+    #[test]
+    fn numbers_are_read_from_a_record() {
+        let record = r#"{"tessera":"conformance","held":31,"broken":0,"skipped":2,"status":"success"}"#;
+        assert_eq!((number_in(record, "held"), number_in(record, "skipped")), (Some(31), Some(2)));
+        assert_eq!(number_in(record, "lost"), None);
     }
 
     #[test]

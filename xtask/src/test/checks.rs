@@ -2,8 +2,9 @@
 
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
+use super::kernels::Kernels;
 use super::runner::{Phase, Step};
 use crate::toolchain::Toolchain;
 use crate::workspace::Target;
@@ -28,7 +29,7 @@ const BARE_PACKAGES: [&str; 2] = ["tessera-rt", "demos"];
 const WORKERS: usize = 2;
 
 /// All phases of this kind.
-pub fn phases(toolchain: Toolchain) -> Vec<Phase> {
+pub fn phases(toolchain: Toolchain, kernels: &Kernels) -> Vec<Phase> {
     let mut steps = vec![
         cargo_step("formatting", toolchain, &["fmt", "--all", "--check"], &[]),
         Step::new("layers", layers::check),
@@ -45,8 +46,19 @@ pub fn phases(toolchain: Toolchain) -> Vec<Phase> {
         arguments.extend(["--", "-D", "warnings"]);
         steps.push(cargo_step(&format!("lints for {}", target.triple()), toolchain, &arguments, &[]));
     }
-    steps.push(cargo_step("tests on the host", toolchain, &with_host_packages(&["test", "--no-fail-fast"], &[]), &[]));
+    steps.push(test_step("tests on the host", toolchain, &with_host_packages(&[], &[]), &[]));
+    steps.push(cargo_step(
+        "generated code is current",
+        toolchain,
+        &["run", "--quiet", "--package", "schema-codegen", "--", "--check"],
+        &[],
+    ));
+    // Once more without debug assertions and as fast as it will run in the kernel.
+    steps.push(test_step("decision core, release", toolchain, &["--package", "kernel-core", "--release"], &[]));
+    let models = ["--package", "kernel-core", "--release", "--test", "loom_*"];
+    steps.push(test_step("models of the protocols (loom)", toolchain, &models, &[("RUSTFLAGS", "--cfg loom")]));
     steps.extend(documents(toolchain));
+    steps.extend(kernels.steps());
     vec![Phase::new(WORKERS, steps)]
 }
 
@@ -73,4 +85,33 @@ fn cargo_step(name: &str, toolchain: Toolchain, arguments: &[&str], environment:
     let mut command: Command = toolchain.cargo();
     command.args(arguments).envs(environment.iter().copied());
     Step::new(name, move || -> Result<()> { process::capture(&mut command).map(drop) })
+}
+
+/// A run of tests that says how many there were; none at all is a failure, because then the selection is wrong.
+fn test_step(name: &str, toolchain: Toolchain, arguments: &[&str], environment: &[(&str, &str)]) -> Step {
+    let mut command: Command = toolchain.cargo();
+    command.args(["test", "--no-fail-fast"]).args(arguments).envs(environment.iter().copied());
+    Step::with_remark(name, move || {
+        let output = process::capture(&mut command)?;
+        let passed = passed_tests(&String::from_utf8_lossy(&output.stdout));
+        ensure!(passed > 0, "`{}` ran no test", process::display(&command));
+        Ok(format!("{passed} tests"))
+    })
+}
+
+fn passed_tests(output: &str) -> u64 {
+    let results = output.lines().filter_map(|line| line.strip_prefix("test result: ok. "));
+    results.filter_map(|rest| rest.split(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tests_of_all_binaries_are_counted() {
+        let output = "running 2 tests\ntest result: ok. 2 passed; 0 failed\n\ntest result: ok. 40 passed; 0 failed\n";
+        assert_eq!(passed_tests(output), 42);
+        assert_eq!(passed_tests("nothing"), 0);
+    }
 }
