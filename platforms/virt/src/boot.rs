@@ -93,7 +93,7 @@ fn start(device_tree: u64) -> Result<(&'static ArmMachine, BootInfo<'static>), B
 fn read_tree(address: PhysicalAddress) -> Result<Fdt<'static>, Missing> {
     let missing = Missing::Tree(address);
     let end = RAM_BASE + MAPPED;
-    if !(RAM_BASE..end).contains(&address.0) || address.0 % 8 != 0 {
+    if !(RAM_BASE..end).contains(&address.0) || !address.0.is_multiple_of(8) {
         return Err(missing);
     }
     let longest = LONGEST_TREE.min((end - address.0) as usize);
