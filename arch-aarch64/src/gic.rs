@@ -81,11 +81,6 @@ impl Gic {
         Ok(Self { distributor: Mutex::new(registers), lines, affinity })
     }
 
-    /// How many device lines there are.
-    pub fn lines(&self) -> u32 {
-        self.lines
-    }
-
     /// See [`tessera_hal::SchedHal::route_irq`]. Interrupts must be masked.
     pub fn route(&self, line: IrqLine, route: Route) -> Result<Route, RouteError> {
         if line.0 >= self.lines {
@@ -118,10 +113,13 @@ impl Gic {
 
     /// Makes a line pending once, as its device would with an edge.
     pub fn raise(&self, line: IrqLine) -> bool {
+        if line.0 >= self.lines {
+            return false;
+        }
         let (word, bit) = word_and_bit(line);
         let mut registers = self.distributor.lock();
         write_word(field!(registers, ispendr), word, bit);
-        line.0 < self.lines
+        true
     }
 
     fn read_route(&self, registers: &UniqueMmioPointer<'static, Gicd>, line: IrqLine) -> Route {

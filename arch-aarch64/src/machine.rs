@@ -95,19 +95,6 @@ impl ArmMachine {
             .map_err(StartError::InterruptController)?;
         Ok(Self { description, scale, gic, serial, request_word: RequestWord::new() })
     }
-
-    /// A device line that no device of the machine uses: the last one.
-    pub fn spare_line(&self) -> Option<IrqLine> {
-        self.gic.lines().checked_sub(1).map(IrqLine)
-    }
-
-    /// Makes a device line pending once.
-    pub fn raise(&self, line: IrqLine) -> bool {
-        let state = self.mask_interrupts();
-        let raised = self.gic.raise(line);
-        self.restore_interrupts(state);
-        raised
-    }
 }
 
 impl SchedHal for ArmMachine {
@@ -281,6 +268,13 @@ impl Machine for ArmMachine {
     fn console_line(&self) -> Option<IrqLine> {
         self.serial.enable_receive_interrupt();
         self.description.serial_line
+    }
+
+    fn raise_line(&self, line: IrqLine) -> bool {
+        let state = self.mask_interrupts();
+        let raised = self.gic.raise(line);
+        self.restore_interrupts(state);
+        raised
     }
 
     fn entropy(&self) -> Option<u64> {

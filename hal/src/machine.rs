@@ -141,6 +141,12 @@ pub trait Machine: SchedHal + 'static {
     /// The console's interrupt line, if it has one. Enables receive interrupts at the device.
     fn console_line(&self) -> Option<IrqLine>;
 
+    /// Makes a device line pending once, as its device would with an edge; answers `false` where software cannot. For
+    /// the conformance suite.
+    fn raise_line(&self, _line: IrqLine) -> bool {
+        false
+    }
+
     /// A random number, where the machine has a source.
     fn entropy(&self) -> Option<u64>;
 

@@ -40,6 +40,9 @@ impl<M: Machine> Probe for Checked<M> {
     fn absent_line(&self) -> IrqLine {
         IrqLine(u32::MAX)
     }
+    fn raise_spare_line(&self) -> bool {
+        self.spare_line().is_some_and(|line| self.machine.raise_line(line))
+    }
 }
 
 impl<M: Machine> Checked<M> {

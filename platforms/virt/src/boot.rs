@@ -1,7 +1,6 @@
 //! From the entry code to the kernel: device tree, serial port, translation tables, machine.
 
 use crate::discovery::{self, Found, Missing};
-use crate::suite;
 use core::fmt::{self, Write};
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -13,8 +12,6 @@ use tessera_arch_aarch64::paging::{OutOfTables, RAM_BASE, direct, round_up};
 use tessera_arch_aarch64::power;
 use tessera_arch_aarch64::serial::Serial;
 use tessera_hal::{BootInfo, ExitStatus, PAGE_SIZE, PhysicalAddress};
-// The heap is the kernel's.
-use tessera_kernel as _;
 
 /// How much of RAM the entry code has mapped.
 const MAPPED: u64 = 1 << 30;
@@ -60,7 +57,7 @@ impl Write for Port {
 #[unsafe(no_mangle)]
 extern "C" fn tessera_main(device_tree: u64) -> ! {
     match start(device_tree) {
-        Ok((machine, boot)) => suite::run(machine, &boot),
+        Ok((machine, boot)) => tessera_kernel::start(machine, boot),
         Err(error) => {
             // The port takes everything.
             let _ = writeln!(Port, "virt: {error}");
@@ -149,7 +146,12 @@ fn initrd(found: &Found) -> Option<&'static [u8]> {
 fn panic(info: &PanicInfo<'_>) -> ! {
     if !PANICKED.swap(true, Ordering::Relaxed) {
         // The port takes everything.
-        let _ = writeln!(Port, "\nkernel panic: {info}");
+        let _ = write!(Port, "\nkernel panic on ");
+        let _ = match MACHINE.get() {
+            Some(machine) => tessera_kernel::describe_current(machine, &mut Port),
+            None => write!(Port, "the boot CPU, before the machine was set up"),
+        };
+        let _ = writeln!(Port, ": {info}");
     }
     power::off(ExitStatus::Failure)
 }

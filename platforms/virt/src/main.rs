@@ -12,5 +12,3 @@ fn main() {
 mod boot;
 #[cfg(target_os = "none")]
 mod discovery;
-#[cfg(target_os = "none")]
-mod suite;
