@@ -40,9 +40,12 @@ impl Physical for LoaderMemory {
     }
 }
 
+/// Where the boot goes on, on the guarded stack.
+pub type Next = extern "C" fn(&'static StartInfo) -> !;
+
 /// Brings the boot CPU up and goes on with `next` on its guarded stack, interrupts masked. Called once, by the platform's
 /// `platform_start`, with what the entry stub passed.
-pub fn bring_up(start_info: u64, next: fn(&'static StartInfo) -> !) -> ! {
+pub fn bring_up(start_info: u64, next: Next) -> ! {
     let area = percpu::prepare_boot();
     segments::load(area);
     stubs::fill_table();
@@ -61,7 +64,7 @@ pub fn bring_up(start_info: u64, next: fn(&'static StartInfo) -> !) -> ! {
     fpu::enable();
     set_tsc_aux(area);
     INITRD.call_once(|| initrd(info));
-    on_stack(area.stack_top().0, next)
+    on_stack(area.stack_top().0, next, info)
 }
 
 /// What a secondary CPU does first, on its own guarded stack with the trampoline's tables: after this it is as the boot CPU is.
@@ -115,23 +118,17 @@ fn mask_legacy_interrupts() {
 }
 
 /// Leaves the boot stack for the one that ends at `top`.
-fn on_stack(top: usize, next: fn(&'static StartInfo) -> !) -> ! {
-    extern "C" fn go(next: fn(&'static StartInfo) -> !) -> ! {
-        match START_INFO.get() {
-            Some(info) => next(info),
-            None => unreachable!("bring_up has read the start_info"),
-        }
-    }
+fn on_stack(top: usize, next: Next, info: &'static StartInfo) -> ! {
     // SAFETY: the stack is mapped, unused and 16-byte aligned; nothing on the old stack is used again.
     unsafe {
         asm!(
             "mov rsp, {top}",
             "xor ebp, ebp",
             "push rbp",
-            "jmp {go}",
+            "jmp {next}",
             top = in(reg) top,
-            go = sym go,
-            in("rdi") next,
+            next = in(reg) next,
+            in("rdi") info,
             options(noreturn),
         )
     }

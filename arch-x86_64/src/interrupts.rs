@@ -1,32 +1,33 @@
 //! Interrupts: acknowledge them, count them, and tell the kernel when it was the kernel that was interrupted.
 
+use crate::devices::Devices;
 use crate::percpu::{self, InterruptCounts};
 use crate::vectors;
 use core::sync::atomic::{AtomicU64, Ordering};
 use spin::Once;
-use tessera_hal::{Interrupt, InterruptState, IrqLine};
+use tessera_hal::{Interrupt, InterruptState};
 use x86_64::instructions::interrupts as flag;
 
 static HOOK: Once<fn(Interrupt)> = Once::new();
-static END_OF_INTERRUPT: Once<fn()> = Once::new();
+static DEVICES: Once<&'static Devices> = Once::new();
 
 /// Sets what is called for an interrupt of the kernel. The first call counts.
 pub(crate) fn set_hook(hook: fn(Interrupt)) {
     HOOK.call_once(|| hook);
 }
 
-/// Sets how an interrupt is acknowledged at this CPU's local APIC, before any is unmasked.
-pub(crate) fn set_end_of_interrupt(end_of_interrupt: fn()) {
-    END_OF_INTERRUPT.call_once(|| end_of_interrupt);
+/// Sets whose local APIC acknowledges interrupts, before any is unmasked.
+pub(crate) fn set_devices(devices: &'static Devices) {
+    DEVICES.call_once(|| devices);
 }
 
 /// Acknowledges the interrupt of `vector` on this CPU and says what it is.
 pub(crate) fn acknowledge(vector: u8) -> Interrupt {
     let interrupt = classify(vector);
     if vector != vectors::SPURIOUS
-        && let Some(end_of_interrupt) = END_OF_INTERRUPT.get()
+        && let Some(devices) = DEVICES.get()
     {
-        end_of_interrupt();
+        devices.apic().end_of_interrupt();
     }
     counter(&percpu::this().interrupts, interrupt).fetch_add(1, Ordering::Relaxed);
     interrupt
@@ -45,10 +46,7 @@ pub fn classify(vector: u8) -> Interrupt {
     match vector {
         vectors::TIMER => Interrupt::Timer,
         vectors::KICK => Interrupt::Kick,
-        vectors::DEVICE_BASE.. if vector - vectors::DEVICE_BASE < vectors::DEVICE_COUNT => {
-            Interrupt::Device(IrqLine(u32::from(vector - vectors::DEVICE_BASE)))
-        }
-        _ => Interrupt::Spurious,
+        _ => vectors::line_of(vector).map_or(Interrupt::Spurious, Interrupt::Device),
     }
 }
 
@@ -84,6 +82,7 @@ pub(crate) fn idle() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tessera_hal::IrqLine;
 
     #[test]
     fn each_vector_has_one_meaning() {

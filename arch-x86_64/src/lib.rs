@@ -26,6 +26,8 @@ pub mod fpu;
 pub mod halt;
 pub mod image;
 pub mod interrupts;
+#[cfg(target_os = "none")]
+pub mod machine;
 pub mod memory;
 pub mod page_entry;
 pub mod paging;

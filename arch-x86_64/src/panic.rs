@@ -16,7 +16,7 @@ const TRANSMITTER_EMPTY: u8 = 1 << 5;
 /// A port that never becomes ready must not keep the machine from stopping.
 const PATIENCE: u32 = 100_000;
 
-/// Prints the thread that the calling CPU runs.
+/// Prints the calling CPU and the thread that it runs.
 pub type ThreadHook = fn(&mut dyn Write) -> fmt::Result;
 
 static THREAD_HOOK: Once<ThreadHook> = Once::new();
@@ -94,10 +94,10 @@ fn describe(info: &PanicInfo<'_>) -> fmt::Result {
     if let Some(place) = info.location() {
         writeln!(out, "  at {place}")?;
     }
-    write!(out, "  CPU {}, thread ", area.cpu())?;
+    write!(out, "  ")?;
     match THREAD_HOOK.get() {
         Some(hook) => hook(out)?,
-        None => write!(out, "none yet")?,
+        None => write!(out, "CPU {}, no thread yet", area.cpu())?,
     }
     writeln!(out)?;
     // SAFETY: the fault handler stores a pointer to registers on a stack of this CPU that it never leaves.
