@@ -10,7 +10,7 @@
 //! | [`TimerCell`] | a timer is fired or cancelled, never both |
 //!
 //! The request word stands in `tessera-hal`, since HALs signal with it too; the ownership of a ring in [`crate::ring`].
-//! Model tests (`tests/loom_*.rs`) drive these very types, and switch on a fault in each to prove that they see it.
+//! Model tests (`tests/loom_models`) drive these very types, and switch on a fault in each to prove that they see it.
 
 pub mod cell;
 pub mod home_word;

@@ -1,13 +1,10 @@
 //! Model tests of a ring's ownership.
-#![cfg(loom)]
 
-mod support;
-
+use crate::support::holds_and_finds;
 use kernel_core::ring::{RingMode, RingOwner, Role};
 use kernel_core::sync::QueueOwned;
 use loom::sync::Arc;
 use loom::thread;
-use support::holds_and_finds;
 use tessera_hal::sync::Fault;
 
 #[derive(Default)]

@@ -1,14 +1,11 @@
 //! Model tests of the timer cell, alone and in its queue.
-#![cfg(loom)]
 
-mod support;
-
+use crate::support::{LocksOnly, holds_and_finds};
 use kernel_core::sync::level::Queue;
 use kernel_core::sync::{QueueOwned, SpinLock, TimerCell};
 use kernel_core::timer::{TimerQueue, Timers};
 use loom::sync::Arc;
 use loom::thread;
-use support::{LocksOnly, holds_and_finds};
 use tessera_hal::sync::Fault;
 use tessera_hal::{CpuId, Instant};
 

@@ -1,13 +1,10 @@
 //! Model tests of the wake list, with the request word that announces it.
-#![cfg(loom)]
 
-mod support;
-
+use crate::support::{Links, holds_and_finds};
 use kernel_core::slab::Slot;
 use kernel_core::sync::{QueueOwned, WakeList};
 use loom::sync::Arc;
 use loom::thread;
-use support::{Links, holds_and_finds};
 use tessera_hal::sync::Fault;
 use tessera_hal::{RequestWord, Requests};
 

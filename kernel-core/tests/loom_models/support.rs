@@ -1,5 +1,4 @@
 //! What the model tests share.
-#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use kernel_core::slab::Slot;
 use kernel_core::sync::{WakeLink, WakeLinks};

@@ -1,13 +1,10 @@
 //! Model tests of the slab.
-#![cfg(loom)]
 
-mod support;
-
+use crate::support::{holds, holds_and_finds};
 use kernel_core::slab::{Id, Slab, Slot};
 use kernel_core::sync::QueueOwned;
 use loom::sync::Arc;
 use loom::thread;
-use support::{holds, holds_and_finds};
 use tessera_hal::sync::Fault;
 
 type Numbers = Slab<QueueOwned<u32>>;

@@ -1,12 +1,9 @@
 //! Model tests of the request word, in every interleaving.
-#![cfg(loom)]
 
-mod support;
-
+use crate::support::holds_and_finds;
 use kernel_core::sync::QueueOwned;
 use loom::sync::Arc;
 use loom::thread;
-use support::holds_and_finds;
 use tessera_hal::sync::Fault;
 use tessera_hal::{RequestWord, Requests};
 

@@ -1,8 +1,6 @@
 //! Model tests of the home word: one claimer, no lost wake-up, and the right lock.
-#![cfg(loom)]
 
-mod support;
-
+use crate::support::{Links, LocksOnly, holds_and_finds};
 use kernel_core::slab::Slot;
 use kernel_core::sync::level::Queue;
 use kernel_core::sync::{
@@ -10,7 +8,6 @@ use kernel_core::sync::{
 };
 use loom::sync::Arc;
 use loom::thread;
-use support::{Links, LocksOnly, holds_and_finds};
 use tessera_hal::CpuId;
 use tessera_hal::sync::Fault;
 

@@ -1,13 +1,10 @@
 //! Model tests of the lock and of the cells that it guards: the check itself must find who forgets the lock.
-#![cfg(loom)]
 
-mod support;
-
+use crate::support::{LocksOnly, holds, is_refused};
 use kernel_core::sync::level::Queue;
 use kernel_core::sync::{QueueOwned, SpinLock};
 use loom::sync::Arc;
 use loom::thread;
-use support::{LocksOnly, holds, is_refused};
 
 struct Guarded {
     machine: LocksOnly,
