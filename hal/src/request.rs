@@ -152,39 +152,4 @@ mod tests {
         assert!(word.is_acknowledged(first.ticket) && word.is_acknowledged(second.ticket));
         assert!(!word.is_acknowledged(late.ticket));
     }
-
-    #[test]
-    fn posts_from_many_threads_are_all_served_and_each_batch_had_its_interrupt() {
-        const POSTS: usize = 20_000;
-        let word = RequestWord::new();
-        let requests = [Requests::RESCHEDULE, Requests::REARM, Requests::TLB];
-        let done = std::sync::atomic::AtomicUsize::new(0);
-        let (mut batches, interrupts) = (0, std::sync::atomic::AtomicUsize::new(0));
-        std::thread::scope(|scope| {
-            for request in requests {
-                let (word, done, interrupts) = (&word, &done, &interrupts);
-                scope.spawn(move || {
-                    let mut last = None;
-                    for _ in 0..POSTS {
-                        let posted = word.post(request);
-                        interrupts.fetch_add(usize::from(posted.must_interrupt), Ordering::Relaxed);
-                        assert!(last.is_none_or(|last| last < posted.ticket), "tickets go up");
-                        last = Some(posted.ticket);
-                    }
-                    while !last.is_some_and(|last| word.is_acknowledged(last)) {
-                        std::thread::yield_now();
-                    }
-                    done.fetch_add(1, Ordering::Relaxed);
-                });
-            }
-            while done.load(Ordering::Relaxed) < requests.len() {
-                let taken = word.take();
-                batches += usize::from(!taken.requests.is_empty());
-                word.acknowledge(taken);
-                std::thread::yield_now();
-            }
-        });
-        assert_eq!(batches, interrupts.load(Ordering::Relaxed));
-        assert!(!word.is_pending());
-    }
 }

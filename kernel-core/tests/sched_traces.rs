@@ -353,7 +353,7 @@ impl World {
             prop_assert_eq!(snapshot.dispatches_outside, 0);
             let before = self.runtimes.insert(thread, snapshot.runtime.as_nanos()).unwrap_or(0);
             prop_assert!(before <= snapshot.runtime.as_nanos(), "run time went back");
-            let runs = self.running.iter().any(|&running| running == Some(thread));
+            let runs = self.running.contains(&Some(thread));
             prop_assert_eq!(runs, snapshot.state == ThreadState::Current, "{:?}", snapshot.state);
         }
         Ok(())

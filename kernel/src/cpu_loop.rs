@@ -204,9 +204,6 @@ impl<M: Machine> CpuLoop<M> {
     fn end_process(&mut self, thread: &Thread<M>, ending: Ending) -> Next {
         let kernel = self.kernel;
         let machine = kernel.machine;
-        // The last account is taken at once: no time after it is the thread's.
-        self.enter_interrupt();
-        let snapshot = kernel.dispatcher.snapshot(thread.id).ok();
         machine.restore_interrupts(InterruptState::Unmasked);
         let process = &thread.process;
         process.output.lock().flush(|line| kernel.console.write_lines(line));
@@ -214,7 +211,8 @@ impl<M: Machine> CpuLoop<M> {
             sleep.timer.map(|timer| kernel.dispatcher.cancel_timer(timer));
         }
         thread.ring.close();
-        let ended = Ended { ending, progress: process.progress(machine), snapshot };
+        let ended =
+            Ended { ending, progress: process.progress(machine), snapshot: kernel.dispatcher.snapshot(thread.id).ok() };
         process.ended.call_once(|| ended);
         kernel.report_exit(&process.name, ending);
         let _ = machine.mask_interrupts();

@@ -75,6 +75,29 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         }
     }
 
+    /// Summons an idle CPU for somebody who waits on a queue near `cpu` and may run there, if there is one.
+    pub(super) fn summon_for_waiters(&self, cpu: CpuId) {
+        let mut bound = Bound { candidates: CANDIDATES, skip: 0, contended: false, given_up: false };
+        for ring in self.domains.rings(cpu) {
+            let lateness = |cpu| core::cmp::Reverse(self.published(cpu).lateness());
+            let victims = self.victims(&self.waiting.among(ring), 0, lateness);
+            for victim in victims.iter() {
+                let Some(queue) = self.try_lock(victim) else {
+                    bound.contended = true;
+                    continue;
+                };
+                let summoned = |_: &RunQueue, slot: Slot| self.kick_idle(&self.threads[slot].affinity(), victim);
+                if self.first_acceptable(&queue, &mut bound, summoned).is_some() {
+                    return;
+                }
+            }
+        }
+        if bound.contended {
+            self.published(cpu).summon();
+            self.request(cpu, Requests::RESCHEDULE);
+        }
+    }
+
     /// Up to eight CPUs of `waiting`, by rank and then by number. A later round begins with others.
     fn victims<R: Ord>(&self, waiting: &CpuSet<WORDS>, round: usize, rank: impl Fn(CpuId) -> R) -> Victims {
         let count = waiting.len();
@@ -154,6 +177,8 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             queue.counters.steals += 1;
             let lag = self.threads[slot].lag.get();
             let _ = queue.enqueue(&self.threads, slot, lag, now);
+            // It waits among others now, and with other idle CPUs near.
+            queue.unannounced += 1;
         }
         queue
     }

@@ -199,6 +199,8 @@ impl RunQueue {
         let running = threads[current.slot].claim();
         if self.policy.is_due_before(claim, running, self.mean.virtual_time()) {
             self.resched = true;
+            // It or another one will wait; which one, the decision will show.
+            self.unannounced += 1;
             return Notice::Reschedule;
         }
         if self.tree.len() == 1 { Notice::Rearm } else { Notice::Nothing }
@@ -332,13 +334,9 @@ impl RunQueue {
             None
         } else if current.slice_end <= now {
             Some(PutBack::RequestOver)
-        } else if !core::mem::take(&mut self.resched) {
-            None
-        } else if self.is_challenged(threads, current) {
+        } else if core::mem::take(&mut self.resched) && self.is_challenged(threads, current) {
             Some(PutBack::Preempted)
         } else {
-            // Whoever came to take over waits after all.
-            self.unannounced += 1;
             None
         }
     }

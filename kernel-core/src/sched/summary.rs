@@ -22,6 +22,8 @@ pub(super) struct Published {
     lateness: AtomicU64,
     /// Kicks that this CPU has sent.
     kicks_sent: AtomicU64,
+    /// Not zero: somebody took this CPU out of the idle set so that it comes for work.
+    summoned: AtomicU64,
 }
 
 impl Published {
@@ -31,6 +33,7 @@ impl Published {
             virtual_time: AtomicU64::new(0),
             lateness: AtomicU64::new(0),
             kicks_sent: AtomicU64::new(0),
+            summoned: AtomicU64::new(0),
         }
     }
 
@@ -44,6 +47,16 @@ impl Published {
     /// Only V, which must be known before a thread that left is seen blocked. Under the CPU's queue lock.
     pub(super) fn publish_virtual_time(&self, virtual_time: VirtualTime) {
         self.virtual_time.store(virtual_time.as_nanos(), Ordering::Release);
+    }
+
+    /// The CPU, which the caller took out of the idle set and will kick, is to look for work elsewhere.
+    pub(super) fn summon(&self) {
+        self.summoned.store(1, Ordering::Release);
+    }
+
+    /// Whether it was summoned since it last asked. Only the CPU itself.
+    pub(super) fn take_summons(&self) -> bool {
+        self.summoned.load(Ordering::Acquire) != 0 && self.summoned.swap(0, Ordering::AcqRel) != 0
     }
 
     /// This CPU sends a kick.

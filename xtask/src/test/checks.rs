@@ -22,8 +22,8 @@ const HOST_PACKAGES: [&str; 8] = [
     "xtask",
 ];
 
-/// Packages of the programs; their dependencies are linted with them.
-const PROGRAM_PACKAGES: [&str; 2] = ["tessera-rt", "demos"];
+/// Packages that are built for the bare machine only; their dependencies are linted with them.
+const BARE_PACKAGES: [&str; 2] = ["tessera-rt", "demos"];
 
 /// cargo allows one build at a time in a target folder, but one step's tests run while another's are being built.
 const WORKERS: usize = 2;
@@ -41,13 +41,10 @@ pub fn phases(toolchain: Toolchain, kernels: &Kernels) -> Vec<Phase> {
         ),
     ];
     for target in Target::ALL {
-        // Apart, because one call would unite the features of the libraries that kernel and programs share.
-        for (what, packages) in [("kernel", &[target.platform()][..]), ("programs", &PROGRAM_PACKAGES)] {
-            let mut arguments = vec!["clippy", "--quiet", "--target", target.triple()];
-            arguments.extend(packages.iter().flat_map(|package| ["--package", *package]));
-            arguments.extend(["--", "-D", "warnings"]);
-            steps.push(cargo_step(&format!("lints of the {what} for {}", target.triple()), toolchain, &arguments, &[]));
-        }
+        let mut arguments = vec!["clippy", "--quiet", "--target", target.triple(), "--package", target.platform()];
+        arguments.extend(BARE_PACKAGES.iter().flat_map(|package| ["--package", package]));
+        arguments.extend(["--", "-D", "warnings"]);
+        steps.push(cargo_step(&format!("lints for {}", target.triple()), toolchain, &arguments, &[]));
     }
     steps.push(test_step("tests on the host", toolchain, &with_host_packages(&[], &[]), &[]));
     steps.push(cargo_step(
@@ -58,7 +55,7 @@ pub fn phases(toolchain: Toolchain, kernels: &Kernels) -> Vec<Phase> {
     ));
     // Once more without debug assertions and as fast as it will run in the kernel.
     steps.push(test_step("decision core, release", toolchain, &["--package", "kernel-core", "--release"], &[]));
-    let models = ["--package", "kernel-core", "--release", "--test", "loom_models"];
+    let models = ["--package", "kernel-core", "--release", "--test", "loom_*"];
     steps.push(test_step("models of the protocols (loom)", toolchain, &models, &[("RUSTFLAGS", "--cfg loom")]));
     steps.extend(documents(toolchain));
     steps.extend(kernels.steps());
@@ -71,13 +68,10 @@ fn documents(toolchain: Toolchain) -> Vec<Step> {
     let host = with_host_packages(&["doc", "--quiet", "--no-deps"], &[]);
     let mut steps = vec![cargo_step("documents of the host crates", toolchain, &host, &strict)];
     for target in Target::ALL {
-        let kernel = [target.platform(), target.architecture_crate()];
-        for (what, packages) in [("kernel", &kernel), ("programs", &PROGRAM_PACKAGES)] {
-            let mut arguments = vec!["doc", "--quiet", "--no-deps", "--target", target.triple()];
-            arguments.extend(packages.iter().flat_map(|package| ["--package", *package]));
-            let name = format!("documents of the {what} for {}", target.triple());
-            steps.push(cargo_step(&name, toolchain, &arguments, &strict));
-        }
+        let mut arguments = vec!["doc", "--quiet", "--no-deps", "--target", target.triple()];
+        arguments.extend(["--package", target.platform(), "--package", target.architecture_crate()]);
+        arguments.extend(BARE_PACKAGES.iter().flat_map(|package| ["--package", package]));
+        steps.push(cargo_step(&format!("documents for {}", target.triple()), toolchain, &arguments, &strict));
     }
     steps
 }

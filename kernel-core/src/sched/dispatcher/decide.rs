@@ -228,15 +228,29 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         queue.ledger.switch_to_thread(true);
         queue.searches_given_up = 0;
         queue.search_again = false;
-        if core::mem::take(&mut queue.in_idle_set) {
-            self.idle.remove(&self.hal, queue.cpu);
+        let cpu = queue.cpu;
+        let was_idle = core::mem::take(&mut queue.in_idle_set);
+        if was_idle {
+            self.idle.remove(&self.hal, cpu);
         }
         self.publish(&mut queue);
         self.reprogram(&mut queue, now);
         if queue.unannounced != 0 {
             self.announce_waiters(&mut queue);
         }
+        drop(queue);
+        if was_idle {
+            self.pass_summons_on(cpu);
+        }
         Next::Run(self.id(slot))
+    }
+
+    /// A CPU that was summoned for one thread may have come by another: whoever still waits for an idle CPU gets the
+    /// next one.
+    fn pass_summons_on(&self, cpu: CpuId) {
+        if self.published(cpu).take_summons() && !self.idle.among(&CpuSet::ALL).is_empty() {
+            self.summon_for_waiters(cpu);
+        }
     }
 
     /// Some have begun to wait here: kicks as many idle CPUs that may come for one, if there are any.
@@ -247,10 +261,8 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         }
         let nodes = RunNodes(&self.threads);
         let candidates = stealable(&queue.tree, &nodes).take(CANDIDATES);
-        let idle = candidates.filter_map(|slot| self.claim_idle(&self.threads[slot].affinity(), queue.cpu));
-        for cpu in idle.take(waiters as usize) {
-            self.request(cpu, Requests::RESCHEDULE);
-        }
+        let summoned = candidates.filter(|&slot| self.kick_idle(&self.threads[slot].affinity(), queue.cpu));
+        summoned.take(waiters as usize).for_each(drop);
     }
 
     /// This CPU has nothing: it says so, then looks at the others. Answers its queue, locked, if it should pick again.
@@ -264,11 +276,19 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             self.idle.insert(&self.hal, cpu);
         }
         self.reprogram(&mut queue, now);
-        if !queue.online {
+        let online = queue.online;
+        drop(queue);
+        if !online {
+            self.pass_summons_on(cpu);
             return None;
         }
-        drop(queue);
-        match self.search(cpu, round) {
+        // This search answers the summons, unless it finds another thread than the one it was for.
+        let summoned = self.published(cpu).take_summons();
+        let search = self.search(cpu, round);
+        if summoned && matches!(search, Search::Found(_) | Search::Contended) {
+            self.published(cpu).summon();
+        }
+        match search {
             Search::Found(slot) => self.bring_home(slot, cpu),
             Search::Nothing => None,
             Search::Contended => {

@@ -7,7 +7,7 @@ use super::super::vtime::{VirtualSpan, request_span};
 use super::{Dispatcher, StaleThread, Wake};
 use crate::slab::{Slot, Stale};
 use crate::sync::{ChangeClaim, Masked, WakeClaim};
-use tessera_hal::{CpuId, CpuSet, Requests, SchedHal};
+use tessera_hal::{CpuId, CpuSet, Probe, Requests, SchedHal};
 
 /// How a thread comes to a queue: what its lag is worth there, and where it would like to be.
 #[derive(Clone, Copy)]
@@ -120,15 +120,17 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         }
     }
 
-    /// Kicks one idle CPU of `affinity`, nearest to `near` first, so that it comes for work.
-    pub(in super::super) fn kick_idle(&self, affinity: &CpuSet<WORDS>, near: CpuId) {
-        if let Some(idle) = self.claim_idle(affinity, near) {
-            self.request(idle, Requests::RESCHEDULE);
-        }
+    /// Summons one idle CPU of `affinity`, nearest to `near` first, to come for work; answers whether there was one.
+    pub(in super::super) fn kick_idle(&self, affinity: &CpuSet<WORDS>, near: CpuId) -> bool {
+        let Some(idle) = self.claim_idle(affinity, near) else { return false };
+        self.hal.probe(Probe::SharedWrite { owner: Some(idle) });
+        self.published(idle).summon();
+        self.request(idle, Requests::RESCHEDULE);
+        true
     }
 
     /// Takes the nearest idle CPU out of the idle set. The caller must kick it.
-    pub(super) fn claim_idle(&self, permitted: &CpuSet<WORDS>, near: CpuId) -> Option<CpuId> {
+    fn claim_idle(&self, permitted: &CpuSet<WORDS>, near: CpuId) -> Option<CpuId> {
         if permitted.contains(near) && self.idle.contains(near) && self.idle.remove(&self.hal, near) {
             return Some(near);
         }
