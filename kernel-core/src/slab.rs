@@ -11,151 +11,18 @@
 //! Ordering: an insertion releases the contents with the generation, a look-up acquires it. The free list counts its
 //! changes beside its head, so that a slot that leaves and comes back is not mistaken for one that stayed.
 
+mod id;
+
+use crate::sync::Pack;
 use crate::sync::shim::{AtomicU32, AtomicU64, Ordering};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
-use core::marker::PhantomData;
-use core::num::NonZeroU32;
 use core::ops::Index;
+use id::{CHUNKS, FIRST_CHUNK};
 use tessera_hal::sync::Fault;
 
-/// Entries of the first chunk; each further chunk has twice as many.
-const FIRST_CHUNK: u32 = 64;
-/// Chunks that a slab can have: 64 * (2^15 - 1) entries, two million.
-const CHUNKS: u32 = 15;
-/// Entries that a slab can have.
-pub const MAX_ENTRIES: u32 = FIRST_CHUNK * ((1 << CHUNKS) - 1);
-
-/// The low bits of a slot: the place in its chunk.
-const PLACE_BITS: u32 = 28;
-const PLACE_MASK: u32 = (1 << PLACE_BITS) - 1;
-
-/// The place of an entry in its slab. It says nothing about who lives there; intrusive links hold slots.
-///
-/// Kept as it is looked up: the number of the chunk, from 1, in the high four bits, the place in the chunk below.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[repr(transparent)]
-pub struct Slot(NonZeroU32);
-
-impl Slot {
-    /// The slot with this index. All indices that no slab has give one slot, and no slab has that either.
-    pub const fn new(index: u32) -> Self {
-        let (chunk, place) = if index < MAX_ENTRIES {
-            let number = index + FIRST_CHUNK;
-            let chunk = (number / FIRST_CHUNK).ilog2();
-            (chunk, number - (FIRST_CHUNK << chunk))
-        } else {
-            (CHUNKS - 1, PLACE_MASK)
-        };
-        match NonZeroU32::new((chunk + 1) << PLACE_BITS | place) {
-            Some(raw) => Self(raw),
-            None => Self(NonZeroU32::MAX),
-        }
-    }
-
-    /// The index, from 0.
-    pub const fn index(self) -> u32 {
-        self.place() as u32 + (FIRST_CHUNK << (self.chunk() - 1)) - FIRST_CHUNK
-    }
-
-    /// The number of its chunk, from 1 to 15.
-    #[inline(always)]
-    const fn chunk(self) -> usize {
-        (self.0.get() >> PLACE_BITS) as usize
-    }
-
-    /// Its place in the chunk.
-    #[inline(always)]
-    const fn place(self) -> usize {
-        (self.0.get() & PLACE_MASK) as usize
-    }
-}
-
-impl crate::sync::Pack for Option<Slot> {
-    type Bits = u32;
-    #[inline(always)]
-    fn pack(self) -> u32 {
-        self.map_or(0, |slot| slot.0.get())
-    }
-    #[inline(always)]
-    fn unpack(bits: u32) -> Self {
-        NonZeroU32::new(bits).map(Slot)
-    }
-}
-
-/// The identity of an entry of a slab of `T`: a slot and the generation that lives there. Never reused before the
-/// generation has run out, and then the slot is retired instead.
-pub struct Id<T> {
-    slot: Slot,
-    generation: u32,
-    entity: PhantomData<fn() -> T>,
-}
-
-impl<T> Id<T> {
-    /// The slot.
-    pub const fn slot(self) -> Slot {
-        self.slot
-    }
-
-    /// The generation: odd, and one higher than anything that lived in the slot before.
-    pub const fn generation(self) -> u32 {
-        self.generation
-    }
-
-    /// The id of the entry that lived in `slot` at `generation`. It may be stale, or never have existed.
-    pub const fn from_parts(slot: Slot, generation: u32) -> Self {
-        Self { slot, generation, entity: PhantomData }
-    }
-
-    /// As one number, for programs and reports: generation in the high, slot index in the low half.
-    pub const fn as_u64(self) -> u64 {
-        (self.generation as u64) << 32 | self.slot.index() as u64
-    }
-
-    /// Back from one number. Any number is an id; one that was made up is stale.
-    pub const fn from_u64(number: u64) -> Self {
-        Self::from_parts(Slot::new(number as u32), (number >> 32) as u32)
-    }
-}
-
-impl<T> Clone for Id<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-impl<T> Copy for Id<T> {}
-impl<T> PartialEq for Id<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_u64() == other.as_u64()
-    }
-}
-impl<T> Eq for Id<T> {}
-impl<T> PartialOrd for Id<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl<T> Ord for Id<T> {
-    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
-        self.as_u64().cmp(&other.as_u64())
-    }
-}
-impl<T> core::hash::Hash for Id<T> {
-    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
-        self.as_u64().hash(state);
-    }
-}
-impl<T> fmt::Display for Id<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.slot.index(), self.generation / 2)
-    }
-}
-impl<T> fmt::Debug for Id<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Id({self})")
-    }
-}
+pub use id::{Id, MAX_ENTRIES, Slot};
 
 /// The id names nothing, or no longer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -256,7 +123,7 @@ impl<T: Default> Slab<T> {
         let id = Id::from_parts(slot, entry.generation.load(Ordering::Relaxed) + 1);
         set_up(&entry.value, id);
         let order = if Fault::SlabPublishWithoutRelease.is_active() { Ordering::Relaxed } else { Ordering::Release };
-        entry.generation.store(id.generation, order);
+        entry.generation.store(id.generation(), order);
         Ok(id)
     }
 
@@ -296,8 +163,8 @@ impl<T> Slab<T> {
     /// The entry that `id` names.
     #[inline]
     pub fn get(&self, id: Id<T>) -> Result<&T, Stale> {
-        match self.entry(id.slot) {
-            Some(entry) if id.generation % 2 == 1 && entry.generation.load(Ordering::Acquire) == id.generation => {
+        match self.entry(id.slot()) {
+            Some(entry) if id.generation() % 2 == 1 && entry.generation.load(Ordering::Acquire) == id.generation() => {
                 Ok(&entry.value)
             }
             _ => Err(Stale),
@@ -307,15 +174,15 @@ impl<T> Slab<T> {
     /// Ends the life of an entry: its id is stale from now on, and its slot may live again at once. Of several callers
     /// exactly one succeeds. Allocates and frees no memory.
     pub fn remove(&self, id: Id<T>) -> Result<(), Stale> {
-        let entry = self.entry(id.slot).filter(|_| id.generation % 2 == 1).ok_or(Stale)?;
-        let next = id.generation.wrapping_add(1);
+        let entry = self.entry(id.slot()).filter(|_| id.generation() % 2 == 1).ok_or(Stale)?;
+        let next = id.generation().wrapping_add(1);
         entry
             .generation
-            .compare_exchange(id.generation, next, Ordering::AcqRel, Ordering::Relaxed)
+            .compare_exchange(id.generation(), next, Ordering::AcqRel, Ordering::Relaxed)
             .map_err(|_| Stale)?;
         // A slot whose generations have run out is retired: an old id must never come to life again.
         if next != 0 {
-            self.give_free(id.slot, entry);
+            self.give_free(id.slot(), entry);
         }
         Ok(())
     }
@@ -342,7 +209,7 @@ impl<T> Slab<T> {
     fn take_free(&self) -> Option<Slot> {
         let mut head = self.free.load(Ordering::Acquire);
         loop {
-            let slot = <Option<Slot> as crate::sync::Pack>::unpack(head as u32)?;
+            let slot = <Option<Slot> as Pack>::unpack(head as u32)?;
             let next = self.entry(slot)?.next_free.load(Ordering::Relaxed);
             match self.free.compare_exchange(head, changed(head, next), Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return Some(slot),
@@ -355,7 +222,12 @@ impl<T> Slab<T> {
         let mut head = self.free.load(Ordering::Relaxed);
         loop {
             entry.next_free.store(head as u32, Ordering::Relaxed);
-            match self.free.compare_exchange(head, changed(head, slot.0.get()), Ordering::AcqRel, Ordering::Relaxed) {
+            match self.free.compare_exchange(
+                head,
+                changed(head, Some(slot).pack()),
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => return,
                 Err(current) => head = current,
             }

@@ -2,7 +2,7 @@
 //!
 //! Two partitions of the same time, each closing to elapsed exactly: *who ran* (threads, interrupts and switches,
 //! idle) and *who paid* (scheduling contexts, fair shares, the kernel with nobody to bill, idle). System calls and
-//! faults belong to the thread that caused them. A [`Ledger`] is guarded by its CPU's queue lock, so that another CPU
+//! faults belong to the thread that caused them. A `Ledger` is guarded by its CPU's queue lock, so that another CPU
 //! can charge the running thread before it changes its weight.
 
 use tessera_hal::{Duration, Instant};

@@ -1,0 +1,95 @@
+//! Whether a tree is as it must be.
+
+use super::Tree;
+use super::at::At;
+use super::node::{Nodes, Shape, Side};
+use crate::slab::Slot;
+use core::fmt;
+
+/// What is wrong with a tree.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TreeViolation {
+    /// A child does not point back to its parent, or the root has one.
+    Parent(Slot),
+    /// A node stands after one with a greater key.
+    Order(Slot),
+    /// The heights below a node differ by more than one, or not as it says.
+    Balance(Slot),
+    /// A summary does not follow from those below it.
+    Summary(Slot),
+    /// The first node is not the one that is remembered.
+    First,
+    /// There are more or fewer nodes than were inserted.
+    Length,
+}
+
+impl fmt::Display for TreeViolation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Parent(slot) => write!(f, "node {} does not point to its parent", slot.index()),
+            Self::Order(slot) => write!(f, "node {} is out of order", slot.index()),
+            Self::Balance(slot) => write!(f, "node {} is out of balance", slot.index()),
+            Self::Summary(slot) => write!(f, "the summary of node {} is wrong", slot.index()),
+            Self::First => write!(f, "the first node is not the one that is remembered"),
+            Self::Length => write!(f, "the number of nodes is wrong"),
+        }
+    }
+}
+
+impl core::error::Error for TreeViolation {}
+
+impl Tree {
+    /// Whether every node points back to its parent, keys are in order, subtrees are in balance, summaries follow from
+    /// those below, and the first node and the length are right. O(n).
+    pub fn check<N: Nodes>(&self, nodes: &N) -> Result<(), TreeViolation> {
+        let mut counted = 0;
+        let root: Option<At<'_, N>> = At::maybe(nodes, self.root);
+        check_subtree(nodes, root, None, &mut counted)?;
+        if counted != self.len {
+            return Err(TreeViolation::Length);
+        }
+        let mut in_order = self.iter(nodes);
+        let mut previous = in_order.next();
+        if previous != self.first {
+            return Err(TreeViolation::First);
+        }
+        let key = |slot| N::key(nodes.node(slot));
+        for slot in in_order {
+            if previous.is_some_and(|previous| key(previous) > key(slot)) {
+                return Err(TreeViolation::Order(slot));
+            }
+            previous = Some(slot);
+        }
+        Ok(())
+    }
+}
+
+/// Checks a subtree and answers its height. As deep as the tree is high, so at most 1.44 log n.
+fn check_subtree<'a, N: Nodes>(
+    nodes: &'a N,
+    root: Option<At<'a, N>>,
+    parent: Option<Slot>,
+    counted: &mut u32,
+) -> Result<u32, TreeViolation> {
+    let Some(at) = root else { return Ok(0) };
+    let slot = at.slot;
+    if at.links().parent.get() != parent {
+        return Err(TreeViolation::Parent(slot));
+    }
+    *counted += 1;
+    let left = check_subtree(nodes, at.child(nodes, Side::Left), Some(slot), counted)?;
+    let right = check_subtree(nodes, at.child(nodes, Side::Right), Some(slot), counted)?;
+    let shape = match (left, right) {
+        _ if left == right => Shape::Even,
+        _ if left == right + 1 => Shape::LeansLeft,
+        _ if right == left + 1 => Shape::LeansRight,
+        _ => return Err(TreeViolation::Balance(slot)),
+    };
+    if at.shape() != shape {
+        return Err(TreeViolation::Balance(slot));
+    }
+    if at.summarise(nodes) {
+        return Err(TreeViolation::Summary(slot));
+    }
+    Ok(1 + left.max(right))
+}
