@@ -36,9 +36,12 @@ pub struct Expect {
     /// How run times of these programs relate to each other, and likewise their progress. One CPU.
     #[serde(default)]
     pub ratio: BTreeMap<String, u32>,
-    /// Programs that must never wait longer for a CPU than one base request and the longest charge.
+    /// Programs that must not wait longer for a CPU than one base request and the longest charge.
     #[serde(default)]
     pub prompt: Vec<String>,
+    /// Programs that must make progress and not end, whatever happens to others.
+    #[serde(default)]
+    pub runs_on: Vec<String>,
     /// Programs that end, and how. Every instance must; and nobody else may.
     #[serde(default)]
     pub exit: Vec<ExpectedExit>,
@@ -66,8 +69,9 @@ pub struct ExpectedExit {
     pub name: String,
     /// The exit code, unless it must end by a fault.
     pub code: Option<i64>,
-    /// What the kernel's words for the fault begin with.
-    pub fault: Option<String>,
+    /// What the kernel's words for the fault begin with: one of these, because machines differ.
+    #[serde(default)]
+    pub fault: Vec<String>,
 }
 
 /// How a run must end.
@@ -147,7 +151,8 @@ impl Target {
     pub fn parse(file: &str, text: &str) -> Result<Self, TargetError> {
         let target: Self = parse(file, text).map_err(TargetError::Bad)?;
         let expect = &target.expect;
-        let named = expect.ratio.keys().chain(&expect.prompt).chain(expect.exit.iter().map(|exit| &exit.name));
+        let named = expect.ratio.keys().chain(&expect.prompt).chain(&expect.runs_on);
+        let named = named.chain(expect.exit.iter().map(|exit| &exit.name));
         for name in named {
             if !target.manifest.programs.iter().any(|program| program.name == *name) {
                 return Err(TargetError::NoSuchProgram { file: file.into(), name: name.clone() });

@@ -3,7 +3,7 @@
 use super::{Conditions, Verdict};
 use crate::{
     log::RunLog,
-    records::Exit,
+    records::{Exit, Thread},
     target::{ExpectedEnd, ExpectedExit, Target},
 };
 
@@ -22,6 +22,9 @@ pub fn judge(log: &RunLog, target: &Target, conditions: Conditions, verdict: &mu
     threads(log, target, conditions, verdict);
     for expected in &target.expect.exit {
         expected_exit(log, target, conditions, expected, verdict);
+    }
+    for name in &target.expect.runs_on {
+        runs_on(log, target, conditions, name, verdict);
     }
     let expected = |exit: &Exit| target.expect.exit.iter().any(|expected| expected.name == exit.name);
     for exit in log.exits.iter().filter(|exit| !expected(exit)) {
@@ -51,6 +54,13 @@ fn threads(log: &RunLog, target: &Target, conditions: Conditions, verdict: &mut 
     verdict.note(reported == wanted, format!("{reported} of {wanted} threads reported at the end"));
 }
 
+fn runs_on(log: &RunLog, target: &Target, conditions: Conditions, name: &str, verdict: &mut Verdict) {
+    let wanted = target.instances(name, conditions.cpus);
+    let alive = |thread: &&Thread| thread.program() == name && thread.state != "exited" && thread.progress > 0;
+    let seen = log.threads.values().filter(alive).count();
+    verdict.note(seen == wanted, format!("{seen} of {wanted} instances of {name} ran on and made progress"));
+}
+
 fn expected_exit(
     log: &RunLog,
     target: &Target,
@@ -60,9 +70,9 @@ fn expected_exit(
 ) {
     let wanted = target.instances(&expected.name, conditions.cpus);
     let exits: Vec<&Exit> = log.exits.iter().filter(|exit| exit.name == expected.name).collect();
-    let how = match (&expected.fault, expected.code) {
-        (Some(fault), _) => format!("by a fault '{fault}...'"),
-        (None, code) => format!("with code {}", code.unwrap_or(0)),
+    let how = match expected.fault.as_slice() {
+        [] => format!("with code {}", expected.code.unwrap_or(0)),
+        faults => format!("by a fault '{}...'", faults.join("...' or '")),
     };
     let mut instances: Vec<u32> = exits.iter().map(|exit| exit.instance).collect();
     instances.sort_unstable();
@@ -77,10 +87,9 @@ fn expected_exit(
 }
 
 fn matches(exit: &Exit, expected: &ExpectedExit) -> bool {
-    match (&exit.fault, &expected.fault) {
-        (Some(fault), Some(beginning)) => fault.starts_with(beginning.as_str()),
-        (None, None) => exit.code == Some(expected.code.unwrap_or(0)),
-        _ => false,
+    match &exit.fault {
+        Some(fault) => expected.fault.iter().any(|beginning| fault.starts_with(beginning.as_str())),
+        None => expected.fault.is_empty() && exit.code == Some(expected.code.unwrap_or(0)),
     }
 }
 

@@ -104,6 +104,21 @@ fn threads_that_ran_more_than_their_cpus_gave_fail() {
 }
 
 #[test]
+fn time_that_cpus_gave_to_threads_and_no_thread_had_fails_beyond_the_last_charges_of_the_exited() {
+    let run = |missing: u64| {
+        let mut log = exits_run();
+        log.threads.get_mut(&0).unwrap().runtime_ns -= missing;
+        verdict_on(&log, EXITS, false).passed()
+    };
+    // Three exits, each with a last charge of 2 ms at most.
+    assert!(run(6_000_000));
+    assert!(!run(6_000_001));
+    let mut log = good_run();
+    log.threads.get_mut(&0).unwrap().runtime_ns -= 1;
+    assert!(failures(&log).iter().any(|text| text.starts_with("threads ran")));
+}
+
+#[test]
 fn a_dispatch_outside_the_mask_fails() {
     let mut log = good_run();
     log.threads.get_mut(&1).unwrap().dispatches_outside = 1;
@@ -151,7 +166,7 @@ count = 2
 name = 'b'
 [expect]
 end = 'all-exited'
-exit = [{ name = 'a', code = 0 }, { name = 'b', fault = 'page fault (load' }]
+exit = [{ name = 'a', code = 0 }, { name = 'b', fault = ['arithmetic', 'page fault (load'] }]
 ";
 
 fn exits_run() -> RunLog {
@@ -181,6 +196,27 @@ fn every_expected_exit_must_be_seen_once_and_as_expected() {
     assert!(!changed(|log| log.end.as_mut().unwrap().reason = "time is up".into()));
 }
 
+const RUNS_ON: &str = "
+description = 'd'
+cpus = 1
+[[manifest.program]]
+name = 'survivor'
+[expect]
+runs-on = ['survivor']
+";
+
+#[test]
+fn a_survivor_that_stands_still_or_ends_fails() {
+    let run = |change: fn(&mut crate::records::Thread)| {
+        let mut log = sample::fairness(&[("survivor.0", 64, S)]);
+        change(log.threads.get_mut(&0).unwrap());
+        verdict_on(&log, RUNS_ON, false).passed()
+    };
+    assert!(run(|_| {}));
+    assert!(!run(|thread| thread.progress = 0));
+    assert!(!run(|thread| thread.state = "exited".into()));
+}
+
 const PROMPT: &str = "
 description = 'd'
 cpus = 1
@@ -194,12 +230,15 @@ prompt = ['sleeper']
 
 #[test]
 fn a_sleeper_that_waits_longer_than_a_request_and_a_charge_fails() {
-    let run = |wait: u64| {
+    let run = |longest: u64, mean: u64, exact: bool| {
         let mut log = sample::fairness(&[("hog.0", 64, 3 * S), ("sleeper.0", 64, S / 100)]);
         let sleeper = log.threads.get_mut(&1).unwrap();
-        (sleeper.voluntary_blocks, sleeper.longest_wait_ns) = (100, wait);
-        verdict_on(&log, PROMPT, false).passed()
+        (sleeper.voluntary_blocks, sleeper.longest_wait_ns) = (100, longest);
+        sleeper.runnable_ns = mean * sleeper.dispatches;
+        verdict_on(&log, PROMPT, exact).passed()
     };
-    assert!(run(4_000_000));
-    assert!(!run(4_000_001));
+    assert!(run(4_000_000, 1, true));
+    assert!(!run(4_000_001, 1, true));
+    assert!(run(90_000_000, 4_000_000, false));
+    assert!(!run(90_000_000, 4_000_001, false));
 }

@@ -77,9 +77,18 @@ pub fn scheduling(findings: &mut Findings) -> Result<(), CallError> {
     let blocks = end.voluntary_blocks - start.voluntary_blocks;
     findings.check(blocks > 0, format_args!("a sleep was not counted as a block"));
     findings.check(end.dispatches_outside == 0, format_args!("dispatches outside the mask"));
-    let ran = end.runtime_ns - start.runtime_ns;
-    let virtual_ran = end.virtual_runtime_ns - start.virtual_runtime_ns;
-    findings.check(virtual_ran < ran / 2, format_args!("weight 1000: {ran} ns of run time, {virtual_ran} virtual"));
+    let heavy = policy.snapshot()?;
+    while policy.snapshot()?.runtime_ns < heavy.runtime_ns + 2_000_000 {
+        work();
+    }
+    let later = policy.snapshot()?;
+    let ran = later.runtime_ns - heavy.runtime_ns;
+    let virtual_ran = later.virtual_runtime_ns - heavy.virtual_runtime_ns;
+    let wanted = ran * 64 / 1000;
+    findings.check(
+        virtual_ran.abs_diff(wanted) <= 2,
+        format_args!("weight 1000: {ran} ns of run time are {virtual_ran} virtual, not {wanted}"),
+    );
     if let Some(cpu) = current_cpu() {
         let seen = policy.snapshot()?.current_cpu;
         let again = current_cpu();
