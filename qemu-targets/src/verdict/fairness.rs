@@ -12,9 +12,12 @@ use crate::{
 const EXACT_PART: f64 = 0.005;
 /// Progress where instructions are counted.
 const EXACT_PROGRESS_PART: f64 = 0.01;
-/// Progress on virtual CPUs that the host stops and starts: it takes single slices away, of any thread.
-const PROGRESS_PART: f64 = 0.15;
-/// More for threads that may use several CPUs.
+/// Progress on virtual CPUs that the host stops and starts. It takes parts of single slices away, from any thread, so
+/// the error of the mean falls with the square root of the number of slices: three times that, and
+const PROGRESS_PART: f64 = 0.05;
+const PROGRESS_DEVIATIONS: f64 = 3.0;
+/// More for threads that may use several CPUs, and what interrupts took from one of these CPUs more than from another:
+/// balancing moves whole threads, it does not make such time up.
 const SPREAD_PART: f64 = 0.10;
 
 pub fn judge(log: &RunLog, target: &Target, conditions: Conditions, verdict: &mut Verdict) {
@@ -48,8 +51,8 @@ impl Bounds {
         }
     }
 
-    fn share_ns(&self, wanted_ns: f64, cpus: usize) -> f64 {
-        let spread = if cpus > 1 { wanted_ns * SPREAD_PART } else { 0.0 };
+    fn share_ns(&self, wanted_ns: f64, uneven: Option<f64>) -> f64 {
+        let spread = uneven.map_or(0.0, |uneven| wanted_ns * (SPREAD_PART + uneven));
         spread
             + if self.exact {
                 wanted_ns * EXACT_PART
@@ -58,8 +61,12 @@ impl Bounds {
             }
     }
 
-    fn progress_part(&self) -> f64 {
-        if self.exact { EXACT_PROGRESS_PART } else { PROGRESS_PART }
+    fn progress_part(&self, dispatches: u64) -> f64 {
+        if self.exact {
+            EXACT_PROGRESS_PART
+        } else {
+            PROGRESS_PART + PROGRESS_DEVIATIONS / (dispatches.max(1) as f64).sqrt()
+        }
     }
 
     fn text(&self) -> String {
@@ -75,6 +82,17 @@ fn ms(ns: f64) -> String {
     format!("{:.3} ms", ns / 1e6)
 }
 
+/// For a thread that may use several CPUs: how much less the poorest of them had for threads than the richest, as a part.
+fn uneven(log: &RunLog, thread: &Thread) -> Option<f64> {
+    if thread.affinity.0.len() < 2 {
+        return None;
+    }
+    let cpus = thread.affinity.0.iter().filter_map(|cpu| log.cpus.get(cpu));
+    let had = cpus.map(|cpu| cpu.elapsed_ns.saturating_sub(cpu.interrupt_ns) as f64 / cpu.elapsed_ns.max(1) as f64);
+    let (poorest, richest) = had.fold((1.0_f64, 0.0_f64), |(low, high), part| (low.min(part), high.max(part)));
+    Some((richest - poorest).max(0.0))
+}
+
 fn fair_shares(log: &RunLog, bounds: &Bounds, verdict: &mut Verdict) {
     let shares = shares(log);
     let mut worst: Option<(f64, String)> = None;
@@ -82,7 +100,7 @@ fn fair_shares(log: &RunLog, bounds: &Bounds, verdict: &mut Verdict) {
     for thread in log.threads.values().filter(|thread| !is_limited(thread)) {
         let Some(share) = shares.get(&thread.id) else { continue };
         let away = (share.got_ns as f64 - share.wanted_ns).abs();
-        let bound = bounds.share_ns(share.wanted_ns, thread.affinity.0.len());
+        let bound = bounds.share_ns(share.wanted_ns, uneven(log, thread));
         let text = format!(
             "{} wanted {}, got {}, is {} away, bound {}",
             thread.name,
@@ -127,16 +145,17 @@ fn ratio(log: &RunLog, target: &Target, bounds: &Bounds, verdict: &mut Verdict) 
     for (thread, part) in &parts {
         let wanted = runtime * part / of;
         let away = (thread.runtime_ns as f64 - wanted).abs();
-        let good = away <= bounds.share_ns(wanted, 1);
+        let good = away <= bounds.share_ns(wanted, None);
         let got = thread.runtime_ns as f64 / runtime * 100.0;
         let text = format!("{}: {got:.3} % of the group's run time, expected {:.3} %", thread.name, part / of * 100.0);
-        verdict.note(good, format!("{text}, {} away, bound {}", ms(away), ms(bounds.share_ns(wanted, 1))));
+        verdict.note(good, format!("{text}, {} away, bound {}", ms(away), ms(bounds.share_ns(wanted, None))));
         let done = thread.progress as f64 / progress;
-        let good = (done - part / of).abs() <= part / of * bounds.progress_part();
-        let (done, part, bound) = (done * 100.0, part / of * 100.0, bounds.progress_part() * 100.0);
+        let bound = bounds.progress_part(thread.dispatches);
+        let good = (done - part / of).abs() <= part / of * bound;
+        let (done, part, bound) = (done * 100.0, part / of * 100.0, bound * 100.0);
         verdict.note(
             good,
-            format!("{}: {done:.3} % of the group's progress, expected {part:.3} % within {bound} %", thread.name),
+            format!("{}: {done:.3} % of the group's progress, expected {part:.3} % within {bound:.0} %", thread.name),
         );
     }
 }

@@ -74,7 +74,8 @@ fn a_share_just_past_the_bound_fails_and_just_within_passes() {
 #[test]
 fn a_kernel_whose_accounting_flatters_is_caught_by_the_programs_progress() {
     let mut log = good_run();
-    log.threads.get_mut(&0).unwrap().progress = S / 1000;
+    let heavy = log.threads.get_mut(&0).unwrap();
+    (heavy.progress, heavy.dispatches) = (S / 1000, 1000);
     assert!(failures(&log).iter().any(|text| text.contains("of the group's progress")));
 }
 
@@ -83,6 +84,20 @@ fn programs_that_count_more_than_they_ran_do_not_help_a_wrong_kernel() {
     let mut log = sample::fairness(&[("heavy.0", 128, S), ("light.0", 64, S), ("light.1", 64, S)]);
     log.threads.get_mut(&0).unwrap().progress = 2 * S / 1000;
     assert!(failures(&log).iter().any(|text| text.contains("of the group's run time")));
+}
+
+#[test]
+fn the_bound_on_progress_tightens_with_the_number_of_slices() {
+    let run = |dispatches: u64, exact: bool| {
+        let mut log = good_run();
+        let heavy = log.threads.get_mut(&0).unwrap();
+        (heavy.progress, heavy.dispatches) = (heavy.progress * 12 / 10, dispatches);
+        log.threads.values_mut().for_each(|thread| thread.dispatches = dispatches);
+        verdict_on(&log, FAIR, exact).passed()
+    };
+    assert!(run(400, false));
+    assert!(!run(40_000, false));
+    assert!(!run(400, true));
 }
 
 #[test]
