@@ -13,7 +13,7 @@ use crate::madt::{ApicId, MAX_CPUS, Madt};
 use crate::options::{OptionError, Options};
 use crate::reference::Reference;
 use crate::topology::{self, RawTopology, ThisCpu};
-use crate::{paging, serial, vectors};
+use crate::{paging, secondary, serial, vectors};
 use core::{fmt, ptr, ptr::NonNull};
 use heapless::Vec;
 use spin::{Mutex, Once};
@@ -163,6 +163,11 @@ impl Devices {
 
     /// Routes a line and answers the previous route.
     pub fn route_irq(&self, line: IrqLine, route: Route) -> Result<Route, RouteError> {
+        if let Route::Cpu(cpu) = route
+            && !secondary::is_running(cpu)
+        {
+            return Err(RouteError::NoSuchCpu(cpu));
+        }
         self.io_apics.route(line, route, self.madt.signalling(line.0), self.cpus())
     }
 

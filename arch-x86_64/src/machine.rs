@@ -76,7 +76,8 @@ fn stop_others() {
     let this = percpu::this().cpu();
     for index in 0..machine.devices.cpus().len() {
         let cpu = CpuId::new(index as u16);
-        if cpu != this {
+        // A CPU that came too late has no handler: it would reset the machine.
+        if cpu != this && secondary::is_running(cpu) {
             machine.devices.send(cpu, apic::Command::NonMaskable);
         }
     }

@@ -103,6 +103,11 @@ pub fn start(devices: &'static Devices, prepare: fn(CpuId), entry: fn(CpuId) -> 
     running.union(&boot)
 }
 
+/// Whether `cpu` is running: it came up in time, or it is the boot CPU.
+pub fn is_running(cpu: CpuId) -> bool {
+    cpu == CpuId::BOOT || (cpu.index() < MAX_CPUS && STAGES.is(cpu, Stage::Checked))
+}
+
 fn send_start(devices: &Devices, wanted: &CpuSet) {
     let page = memory::TRAMPOLINE.number() as u8;
     let send = |cpu: CpuId, command| devices.send(cpu, command);
