@@ -88,6 +88,12 @@ pub fn discover(rsdp: Option<PhysicalAddress>, command_line: &str) -> Result<&'s
         tables.madt.cpus.truncate(limit.get());
     }
     let devices = Devices::set_up(tables, options.apic)?;
+    if devices.cpus().len() == 1 {
+        // There is nobody to start, so the clock is as settled as it will be.
+        let check = CrossCheck::new();
+        devices.cross_check(&check);
+        devices.settle(&check, true);
+    }
     Ok(DEVICES.call_once(|| devices))
 }
 
@@ -229,7 +235,15 @@ impl Devices {
 impl fmt::Display for Devices {
     /// For the boot line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {}, clock {}", self.apic.mode(), self.timer().name(), self.clock)
+        write!(f, "{}, {}, clock {}", self.apic.mode(), self.timer().name(), self.clock)?;
+        let late = secondary::late(self.cpus().len());
+        if !late.is_empty() {
+            write!(f, ", left out because they did not start: CPUs {late}")?;
+        }
+        match self.cpus_left_out() {
+            0 => Ok(()),
+            count => write!(f, ", left out beyond {MAX_CPUS}: {count} CPUs"),
+        }
     }
 }
 

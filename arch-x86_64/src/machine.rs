@@ -207,6 +207,10 @@ impl Machine for X86Machine {
         Some(self.devices.console_line())
     }
 
+    fn raise_line(&self, line: IrqLine) -> bool {
+        line == self.devices.console_line() && self.serial.pulse_interrupt()
+    }
+
     fn entropy(&self) -> Option<u64> {
         features().contains(Features::RDRAND).then(random).flatten()
     }

@@ -108,6 +108,11 @@ pub fn is_running(cpu: CpuId) -> bool {
     cpu == CpuId::BOOT || (cpu.index() < MAX_CPUS && STAGES.is(cpu, Stage::Checked))
 }
 
+/// Those of the first `count` CPUs that did not come up in time.
+pub fn late(count: usize) -> CpuSet {
+    CpuSet::<8>::first(count.min(MAX_CPUS)).iter().filter(|&cpu| STAGES.is(cpu, Stage::Abandoned)).collect()
+}
+
 fn send_start(devices: &Devices, wanted: &CpuSet) {
     let page = memory::TRAMPOLINE.number() as u8;
     let send = |cpu: CpuId, command| devices.send(cpu, command);

@@ -68,6 +68,20 @@ impl Serial {
         without_interrupts(|| self.receiver.lock().enable_interrupts(IER::DATA_READY));
     }
 
+    /// Makes the device interrupt once, with nothing received: the empty transmitter is a reason to interrupt for as
+    /// long as it is enabled. Answers `false` if the transmitter stays full.
+    pub fn pulse_interrupt(&self) -> bool {
+        without_interrupts(|| {
+            let mut device = self.receiver.lock();
+            if !(0..TRANSMIT_POLLS).any(|_| device.ready_to_send().is_ok()) {
+                return false;
+            }
+            device.enable_interrupts(IER::THR_EMPTY);
+            device.disable_interrupts(IER::THR_EMPTY);
+            true
+        })
+    }
+
     fn patient_lock(&self) -> Option<spin::MutexGuard<'_, Uart>> {
         (0..PATIENCE).find_map(|_| {
             hint::spin_loop();
