@@ -52,6 +52,8 @@ pub fn bring_up(start_info: u64, next: Next) -> ! {
     stubs::load_table();
     features::enable();
     mask_legacy_interrupts();
+    // Firmware may have left the cursor behind a text of its own.
+    panic::start_line();
     let info = START_INFO.call_once(|| match StartInfo::read(&LoaderMemory, start_info) {
         Ok(info) => info,
         Err(error) => panic::fail(&error),

@@ -62,6 +62,11 @@ impl Write for RawSerial {
     }
 }
 
+/// Begins a new line on the console.
+pub(crate) fn start_line() {
+    let _ = RawSerial.write_str("\n");
+}
+
 /// Ends the machine with one line: for errors that need no backtrace (bad boot input).
 pub fn fail(error: &dyn fmt::Display) -> ! {
     let _ = writeln!(RawSerial, "tessera: cannot start: {error}");

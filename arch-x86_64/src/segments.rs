@@ -146,7 +146,8 @@ fn write_msr(register: u32, value: u64) {
 }
 
 const _: () = assert!(size_of::<TaskState>() == 112, "104 bytes and the alignment");
-const _: () = assert!(USER_DATA == KERNEL_DATA + 8 | 3 && USER_CODE == KERNEL_DATA + 16 | 3, "what sysret computes");
+const _: () =
+    assert!(USER_DATA == (KERNEL_DATA + 8) | 3 && USER_CODE == (KERNEL_DATA + 16) | 3, "what sysret computes");
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,7 @@
 //! because one call would unite the features of the libraries that both use.
 
 mod image;
+mod symbols;
 
 use std::fs;
 use std::io::BufReader;
@@ -85,19 +86,20 @@ fn executables(messages: &[u8]) -> Result<Vec<Executable>> {
     Ok(found)
 }
 
-/// The file that the machine's loader accepts. PCs load the ELF file itself by its PVH note.
+/// The file that the machine's loader accepts, with the names for backtraces. PCs load the ELF file by its PVH note.
 fn bootable(target: Target, kernel: PathBuf) -> Result<PathBuf> {
-    let file = fs::read(&kernel).with_context(|| format!("cannot read {}", kernel.display()))?;
-    match target {
-        Target::X86_64 => Ok(kernel),
+    let mut file = fs::read(&kernel).with_context(|| format!("cannot read {}", kernel.display()))?;
+    symbols::fill(&mut file).with_context(|| format!("cannot name the functions of {}", kernel.display()))?;
+    let (extension, bytes) = match target {
+        Target::X86_64 => ("elf", file),
         Target::Aarch64 => {
-            let flat =
-                image::flatten(&file).with_context(|| format!("cannot make an image of {}", kernel.display()))?;
-            let path = kernel.with_extension("image");
-            fs::write(&path, flat).with_context(|| format!("cannot write {}", path.display()))?;
-            Ok(path)
+            let flat = image::flatten(&file);
+            ("image", flat.with_context(|| format!("cannot make an image of {}", kernel.display()))?)
         }
-    }
+    };
+    let path = kernel.with_extension(extension);
+    fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
 }
 
 #[cfg(test)]
