@@ -34,6 +34,7 @@ global_asm!(
 .endm
 
 .balign 2048
+.global exception_vectors
 exception_vectors:
     SLOT_FATAL 0
     SLOT_FATAL 1
