@@ -17,8 +17,6 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-#[cfg(shuttle)]
-use shuttle::thread_local as per_thread;
 // Which CPU this thread is. Under the checker, threads are coroutines of one OS thread.
 #[cfg(not(shuttle))]
 std::thread_local! {

@@ -176,6 +176,13 @@ fn more_candidates_than_a_search_looks_at_hide_nobody_for_longer_than_a_few_bala
     assert!(driver.dispatcher.snapshot(job).is_err());
     assert!(driver.dispatcher.snapshot(elsewhere).is_ok());
     assert_eq!(driver.running[2], Some(hidden), "CPU 2 finds the only one of 42 that may run there");
+    // The search begins again from the front: one that comes after many vain rounds is found as soon.
+    driver.act(cpu(0), |dispatcher| dispatcher.set_affinity(hidden, first(1))).expect("it lives");
+    driver.run(ms(500));
+    assert_eq!(driver.running[2], None);
+    driver.act(cpu(0), |dispatcher| dispatcher.set_affinity(hidden, on(&[0, 2], 1).affinity)).expect("it lives");
+    driver.run(ms(60));
+    assert_eq!(driver.running[2], Some(hidden));
 }
 
 #[test]

@@ -25,8 +25,8 @@ pub(super) enum Search {
     Nothing,
     /// A queue was in use.
     Contended,
-    /// The bounds were reached and more may be waiting.
-    GivenUp,
+    /// The bounds were reached and more may be waiting: to be tried again, with this round.
+    GivenUp { next_round: u32 },
 }
 
 /// The bound of one search.
@@ -54,8 +54,8 @@ type Guard<'a, H> = SpinGuard<'a, RunQueue, H>;
 
 impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
     /// Looks for a thread that waits elsewhere and may run on `thief`. `round`: how often it gave up before.
-    pub(super) fn search(&self, thief: CpuId, round: u32) -> Search {
-        let round = round as usize;
+    pub(super) fn search(&self, thief: CpuId, this_round: u32) -> Search {
+        let round = this_round as usize;
         let mut bound = Bound { candidates: CANDIDATES, skip: round * CANDIDATES, contended: false, given_up: false };
         for ring in self.domains.rings(thief) {
             let victims = self
@@ -69,9 +69,10 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         }
         match (bound.contended, bound.given_up) {
             (true, _) => Search::Contended,
-            // Skipping what was seen before has found nothing: begin again from the front, at the next grid point.
-            (false, given_up) if given_up || bound.skip != 0 => Search::GivenUp,
-            _ => Search::Nothing,
+            (false, true) => Search::GivenUp { next_round: this_round.wrapping_add(1) },
+            // Nobody is left behind those that earlier rounds have seen: begin again from the front.
+            (false, false) if this_round != 0 => Search::GivenUp { next_round: 0 },
+            (false, false) => Search::Nothing,
         }
     }
 

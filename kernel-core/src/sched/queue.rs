@@ -77,8 +77,8 @@ pub(super) struct RunQueue {
     pub unannounced: u32,
     /// A search for work gave up at its bound; look again at the next grid point, idle or not.
     pub search_again: bool,
-    /// How often in a row it did; the next search begins further on.
-    pub searches_given_up: u32,
+    /// How often in a row it did; the next search begins that much further on.
+    pub search_round: u32,
     /// Whether this CPU stands in the idle set, unless somebody has taken it out.
     pub in_idle_set: bool,
     /// Whether this CPU stands in the waiting set.
@@ -110,7 +110,7 @@ impl RunQueue {
             resched: false,
             unannounced: 0,
             search_again: false,
-            searches_given_up: 0,
+            search_round: 0,
             in_idle_set: false,
             in_waiting_set: false,
             deciding: false,

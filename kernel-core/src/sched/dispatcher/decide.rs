@@ -226,7 +226,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
 
     fn run<'a>(&'a self, mut queue: Guard<'a, H>, now: Instant, slot: Slot) -> Next {
         queue.ledger.switch_to_thread(true);
-        queue.searches_given_up = 0;
+        queue.search_round = 0;
         queue.search_again = false;
         let cpu = queue.cpu;
         let was_idle = core::mem::take(&mut queue.in_idle_set);
@@ -270,7 +270,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         let cpu = queue.cpu;
         queue.ledger.switch_to_thread(false);
         self.publish(&mut queue);
-        let round = queue.searches_given_up;
+        let round = queue.search_round;
         if queue.online {
             queue.in_idle_set = true;
             self.idle.insert(&self.hal, cpu);
@@ -284,7 +284,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         }
         // This search answers the summons, unless it finds another thread than the one it was for.
         let summoned = self.published(cpu).take_summons();
-        let search = self.search(cpu, round);
+        let search = self.search(cpu, if summoned { 0 } else { round });
         if summoned && matches!(search, Search::Found(_) | Search::Contended) {
             self.published(cpu).summon();
         }
@@ -296,10 +296,10 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
                 self.request(cpu, Requests::RESCHEDULE);
                 None
             }
-            Search::GivenUp => {
+            Search::GivenUp { next_round } => {
                 let mut queue = self.lock(cpu);
                 queue.search_again = true;
-                queue.searches_given_up = queue.searches_given_up.wrapping_add(1);
+                queue.search_round = next_round;
                 self.reprogram(&mut queue, self.hal.now());
                 None
             }
