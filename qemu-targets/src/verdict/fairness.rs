@@ -19,6 +19,8 @@ const PROGRESS_DEVIATIONS: f64 = 3.0;
 /// More for threads that may use several CPUs, and what interrupts took from one of these CPUs more than from another:
 /// balancing moves whole threads, it does not make such time up.
 const SPREAD_PART: f64 = 0.10;
+/// After so many slices a thread must have made progress.
+const SLICES_TO_PROGRESS: u64 = 8;
 
 pub fn judge(log: &RunLog, target: &Target, conditions: Conditions, verdict: &mut Verdict) {
     let bounds = Bounds::of(log, conditions);
@@ -122,11 +124,18 @@ fn fair_shares(log: &RunLog, bounds: &Bounds, verdict: &mut Verdict) {
         }
         None => verdict.note(false, "no thread took all that it could get, so no share can be judged"),
     }
-    let still: Vec<&str> =
-        log.threads.values().filter(|thread| thread.progress == 0).map(|thread| thread.name.as_str()).collect();
-    let progressed = log.threads.len() - still.len();
-    let first = still.first().map(|name| format!(", {name} did not")).unwrap_or_default();
-    verdict.note(still.is_empty(), format!("{progressed} of {} threads made progress{first}", log.threads.len()));
+    progress_of_all(log, bounds, verdict);
+}
+
+/// Everybody must get something done. Where a host runs many virtual CPUs it may stop a CPU for whole slices, so there a
+/// thread counts only after some.
+fn progress_of_all(log: &RunLog, bounds: &Bounds, verdict: &mut Verdict) {
+    let counts = |thread: &&Thread| bounds.exact || thread.dispatches >= SLICES_TO_PROGRESS;
+    let progressed = log.threads.values().filter(|thread| thread.progress > 0).count();
+    let still = log.threads.values().filter(counts).find(|thread| thread.progress == 0);
+    let first = still.map(|thread| format!("; {} did not in {} slices", thread.name, thread.dispatches));
+    let text = format!("{progressed} of {} threads made progress", log.threads.len());
+    verdict.note(progressed > 0 && still.is_none(), text + &first.unwrap_or_default());
 }
 
 fn ratio(log: &RunLog, target: &Target, bounds: &Bounds, verdict: &mut Verdict) {

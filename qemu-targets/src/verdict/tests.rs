@@ -101,6 +101,20 @@ fn the_bound_on_progress_tightens_with_the_number_of_slices() {
 }
 
 #[test]
+fn a_thread_that_stands_still_fails_unless_it_hardly_ran() {
+    let run = |dispatches: u64, exact: bool| {
+        let target = FAIR.replace("ratio = { heavy = 2, light = 1 }", "");
+        let mut log = good_run();
+        let light = log.threads.get_mut(&1).unwrap();
+        (light.progress, light.dispatches) = (0, dispatches);
+        verdict_on(&log, &target, exact).passed()
+    };
+    assert!(!run(8, false));
+    assert!(run(7, false));
+    assert!(!run(7, true));
+}
+
+#[test]
 fn books_that_do_not_close_fail() {
     let mut log = good_run();
     log.cpus.get_mut(&0).unwrap().interrupt_ns = 1;
