@@ -21,6 +21,11 @@ const PROGRESS_DEVIATIONS: f64 = 3.0;
 const SPREAD_PART: f64 = 0.10;
 /// After so many slices a thread must have made progress.
 const SLICES_TO_PROGRESS: u64 = 8;
+/// With fewer slices than this the programs' witness says nothing about ratios and waits ...
+const SLICES_TO_JUDGE: u64 = 30;
+/// ... which is accepted only where there are more virtual CPUs than this, not counted exactly: a host runs each of them
+/// for too small a part of the time. The finding says so.
+const CROWDED_CPUS: u16 = 8;
 
 pub fn judge(log: &RunLog, target: &Target, conditions: Conditions, verdict: &mut Verdict) {
     let bounds = Bounds::of(log, conditions);
@@ -38,6 +43,7 @@ pub fn judge(log: &RunLog, target: &Target, conditions: Conditions, verdict: &mu
 /// What a thread may be away from its share in this run.
 struct Bounds {
     exact: bool,
+    crowded: bool,
     longest_request_ns: u64,
     longest_charge_ns: u64,
     base_request_ns: u64,
@@ -47,6 +53,7 @@ impl Bounds {
     fn of(log: &RunLog, conditions: Conditions) -> Self {
         Self {
             exact: conditions.exact,
+            crowded: !conditions.exact && conditions.cpus > CROWDED_CPUS,
             longest_request_ns: log.threads.values().map(|thread| thread.request_ns).max().unwrap_or(0),
             longest_charge_ns: log.longest_charge_ns(),
             base_request_ns: log.base_request_ns(),
@@ -69,6 +76,12 @@ impl Bounds {
         } else {
             PROGRESS_PART + PROGRESS_DEVIATIONS / (dispatches.max(1) as f64).sqrt()
         }
+    }
+
+    /// What to say instead of a judgement, if so few slices are excused.
+    fn excuse(&self, slices: u64) -> Option<String> {
+        let excused = self.crowded && slices < SLICES_TO_JUDGE;
+        excused.then(|| format!("not judged: {slices} slices, the host is crowded with virtual CPUs"))
     }
 
     fn text(&self) -> String {
@@ -147,9 +160,13 @@ fn ratio(log: &RunLog, target: &Target, bounds: &Bounds, verdict: &mut Verdict) 
     let of: f64 = parts.iter().map(|(_, part)| part).sum();
     let runtime: f64 = parts.iter().map(|(thread, _)| thread.runtime_ns as f64).sum();
     let progress: f64 = parts.iter().map(|(thread, _)| thread.progress as f64).sum();
-    if parts.len() < 2 || runtime == 0.0 || progress == 0.0 {
+    let fewest = parts.iter().map(|(thread, _)| thread.dispatches).min().unwrap_or(0);
+    if parts.len() < 2 || runtime == 0.0 || (progress == 0.0 && bounds.excuse(fewest).is_none()) {
         verdict.note(false, "the programs whose ratio is expected did not run or made no progress");
         return;
+    }
+    if let Some(excuse) = bounds.excuse(fewest) {
+        verdict.note(true, format!("progress of the group: {excuse}"));
     }
     for (thread, part) in &parts {
         let wanted = runtime * part / of;
@@ -158,6 +175,9 @@ fn ratio(log: &RunLog, target: &Target, bounds: &Bounds, verdict: &mut Verdict) 
         let got = thread.runtime_ns as f64 / runtime * 100.0;
         let text = format!("{}: {got:.3} % of the group's run time, expected {:.3} %", thread.name, part / of * 100.0);
         verdict.note(good, format!("{text}, {} away, bound {}", ms(away), ms(bounds.share_ns(wanted, None))));
+        if bounds.excuse(fewest).is_some() {
+            continue;
+        }
         let done = thread.progress as f64 / progress;
         let bound = bounds.progress_part(thread.dispatches);
         let good = (done - part / of).abs() <= part / of * bound;
@@ -173,6 +193,11 @@ fn ratio(log: &RunLog, target: &Target, bounds: &Bounds, verdict: &mut Verdict) 
 /// wait, for as long as it likes, so the mean wait is.
 fn prompt(log: &RunLog, name: &str, bounds: &Bounds, verdict: &mut Verdict) {
     let longest = log.threads.values().filter(|thread| thread.program() == name).max_by_key(|t| t.longest_wait_ns);
+    let excuse = longest.and_then(|thread| bounds.excuse(thread.dispatches));
+    if let Some(excuse) = excuse {
+        verdict.note(true, format!("waits of {name}: {excuse}"));
+        return;
+    }
     let Some(thread) = longest.filter(|thread| thread.dispatches > 1) else {
         verdict.note(false, format!("{name} did not run"));
         return;

@@ -271,3 +271,20 @@ fn a_sleeper_that_waits_longer_than_a_request_and_a_charge_fails() {
     assert!(run(90_000_000, 4_000_000, false));
     assert!(!run(90_000_000, 4_000_001, false));
 }
+
+#[test]
+fn few_slices_are_excused_on_a_crowded_host_only() {
+    let run = |cpus: u16, dispatches: u64, exact: bool| {
+        let mut log = good_run();
+        log.boot.as_mut().unwrap().cpus = u32::from(cpus);
+        let heavy = log.threads.get_mut(&0).unwrap();
+        heavy.progress *= 100;
+        log.threads.values_mut().for_each(|thread| thread.dispatches = dispatches);
+        let target = Target::parse("t.toml", FAIR).unwrap();
+        judge(&log, &target, Conditions { cpus, exact }).passed()
+    };
+    assert!(run(64, 29, false));
+    assert!(!run(64, 30, false));
+    assert!(!run(64, 29, true));
+    assert!(!run(8, 29, false));
+}
