@@ -1,7 +1,7 @@
 //! What the firmware's ACPI tables say about the machine: CPUs, interrupt controllers and reference clocks.
 //!
 //! The `acpi` crate validates the RSDP, walks the RSDT or XSDT and checks the sums. It trusts addresses and lengths,
-//! so [`Reader`] stands between it and memory: whatever lies outside known memory, or is shorter than a header, reads
+//! so `Reader` stands between it and memory: whatever lies outside known memory, or is shorter than a header, reads
 //! as zeros, which no signature matches. The MADT's entries are read by [`crate::madt`].
 //!
 //! Runs once, on the boot CPU, before there is a heap. Allocates nothing.

@@ -1,7 +1,7 @@
 //! Tessera's HAL on x86_64.
 //!
 //! Two sides: the CPU (entry, paging, segments, traps, user mode, FPU, per-CPU area) and the devices (ACPI, local and
-//! I/O APIC, clocks, secondary start, serial line). [`machine::X86Machine`] ties both together.
+//! I/O APIC, clocks, secondary start, serial line). `machine::X86Machine` ties both together.
 //!
 //! Principles: this is the only place where x86_64 is known; everything the kernel gets from here is a value or a
 //! method of `tessera_hal`'s traits. Pure parts (encodings, tables, decoding) are tested on the host.

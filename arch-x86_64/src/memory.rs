@@ -1,7 +1,7 @@
 //! Physical memory at boot: what the loader's map says is free, minus what is in use, handed out frame by frame
 //! until the kernel's own allocator takes the rest.
 //!
-//! After [`finish`] a small reserve remains for the tables of late device mappings. Lock level: leaf; boot only.
+//! After `finish` a small reserve remains for the tables of late device mappings. Lock level: leaf; boot only.
 
 use crate::paging;
 use crate::regions::Regions;

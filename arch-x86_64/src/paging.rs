@@ -2,7 +2,7 @@
 //!
 //! Layout of the upper half: direct map of all RAM from [`DIRECT_MAP`], kernel stacks from [`STACKS`] with a guard page
 //! under each, device registers from [`DEVICES`] and firmware tables from [`FIRMWARE`] (at their physical address plus
-//! the window's), the kernel's image at -2 GiB. All root entries of the upper half exist once [`build`] has returned, so
+//! the window's), the kernel's image at -2 GiB. All root entries of the upper half exist once `build` has returned, so
 //! that every root that copies them sees later mappings too. Kernel mappings are global and are never changed or
 //! removed. No page is ever writable and executable, under any of its addresses. Lock level: leaf.
 

@@ -1,8 +1,8 @@
 //! Starts the secondary CPUs, all at once: INIT and start-up to each, one wait for all (Intel SDM volume 3, 9.4.4).
 //!
 //! A started CPU begins in real mode in the trampoline's page, turns on long mode with the trampoline's root table,
-//! finds its number by its APIC id, takes its own stack and enters [`secondary_start`]. From there it moves through the
-//! [`Stage`]s: it arrives, takes part in the clock check, and runs. The boot CPU may abandon it before either step, so a
+//! finds its number by its APIC id, takes its own stack and enters `secondary_start`. From there it moves through the
+//! stages: it arrives, takes part in the clock check, and runs. The boot CPU may abandon it before either step, so a
 //! CPU that is late never enters the kernel; both sides move by compare-exchange and one of them wins.
 //!
 //! Waiting CPUs halt, so that hundreds of them on few host cores do not slow the boot CPU down. They are woken by
