@@ -92,7 +92,7 @@ boot_no_long_mode:
 5:  hlt
     jmp 5b
 boot_no_long_mode_text:
-    .asciz "\r\ntessera: cannot start: this CPU has no 64-bit mode\r\n"
+    .asciz "\r\ntessera: error: this CPU has no 64-bit mode\r\n"
 
     .code64
 boot_long_mode:

@@ -69,7 +69,7 @@ pub(crate) fn start_line() {
 
 /// Ends the machine with one line: for errors that need no backtrace (bad boot input).
 pub fn fail(error: &dyn fmt::Display) -> ! {
-    let _ = writeln!(RawSerial, "tessera: cannot start: {error}");
+    let _ = writeln!(RawSerial, "tessera: error: {error}");
     power::power_off(ExitStatus::Failure)
 }
 

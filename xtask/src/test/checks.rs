@@ -53,10 +53,15 @@ pub fn phases(toolchain: Toolchain, kernels: &Kernels) -> Vec<Phase> {
         &["run", "--quiet", "--package", "schema-codegen", "--", "--check"],
         &[],
     ));
-    // Once more without debug assertions and as fast as it will run in the kernel.
-    steps.push(test_step("decision core, release", toolchain, &["--package", "kernel-core", "--release"], &[]));
-    let models = ["--package", "kernel-core", "--release", "--test", "loom_*"];
-    steps.push(test_step("models of the protocols (loom)", toolchain, &models, &[("RUSTFLAGS", "--cfg loom")]));
+    // Once more without debug assertions, as in the kernel, and with a million steps of random traces.
+    let release = ["--package", "kernel-core", "--release"];
+    steps.push(test_step("decision core, release", toolchain, &release, &[("TESSERA_TRACE_STEPS", "1000000")]));
+    for checker in ["loom", "shuttle"] {
+        let test = if checker == "loom" { "loom_models" } else { "shuttle_dispatcher" };
+        let arguments = [&release[..], &["--test", test]].concat();
+        let flags = format!("--cfg {checker}");
+        steps.push(test_step(&format!("models under {checker}"), toolchain, &arguments, &[("RUSTFLAGS", &flags)]));
+    }
     steps.extend(documents(toolchain));
     steps.extend(kernels.steps());
     vec![Phase::new(WORKERS, steps)]
