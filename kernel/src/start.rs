@@ -43,7 +43,7 @@ impl fmt::Display for StartError<'_> {
                 write!(f, "{} KiB are too little memory for the kernel: memory map", frames * 4)
             }
             Self::NoManifest => write!(f, "there is no manifest: no initrd was given"),
-            Self::Manifest(error) => write!(f, "{error}: manifest"),
+            Self::Manifest(error) => write!(f, "{error}: initrd"),
             Self::TooFewCpus { wanted, online } => write!(f, "{wanted} CPUs were asked for, online are {online}: cpus"),
             Self::Dispatcher(error) => write!(f, "{error}: scheduler configuration"),
             Self::NoPermittedCpu { program, online } => {
@@ -251,9 +251,10 @@ fn announce<M: Machine>(kernel: &Kernel<M>) {
     let machine = core::str::from_utf8(machine.as_bytes()).unwrap_or("unnamed machine");
     let policy = kernel.config.policy.name();
     let (cpus, programs) = (kernel.online.len(), kernel.threads.len());
+    let unit = if cpus == 1 { "CPU" } else { "CPUs" };
     let memory = kernel.frames.total() * 4 / 1024;
     kernel.console.print(format_args!(
-        "tessera: {machine}; {cpus} CPUs, {memory} MiB, policy {policy}, base request {}, {programs} programs",
+        "tessera: {machine}; {cpus} {unit}, {memory} MiB, policy {policy}, base request {}, {programs} programs",
         kernel.config.base_request
     ));
     kernel.print(|line| {
