@@ -24,6 +24,7 @@ const SIZES: [u16; 3] = [1, 2, 4];
 pub fn phases(kernels: &Kernels) -> Vec<Phase> {
     let mut steps = conformance(kernels);
     steps.extend(bad_options(kernels));
+    steps.extend(impossible_machines(kernels));
     steps.extend(bad_initrds(kernels));
     steps.extend(bad_programs(kernels));
     // Nothing here is judged by time, so two machines may share the host.
@@ -87,13 +88,14 @@ fn refusal(
 }
 
 /// Kernel options that no kernel can obey.
-const BAD_OPTIONS: [(&str, &str); 6] = [
+const BAD_OPTIONS: [(&str, &str); 7] = [
     ("colour=red", "unknown key 'colour'"),
     ("quiet", "'quiet' is not key=value"),
-    ("cpus=0", "cpus=0"),
+    ("cpus=0", "cpus="),
     ("cpus=999999", "cpus=999999"),
     ("seconds=-1", "seconds=-1"),
     ("policy=fifo", "policy=fifo"),
+    ("apic=new", "apic="),
 ];
 
 fn bad_options(kernels: &Kernels) -> Vec<Step> {
@@ -104,6 +106,21 @@ fn bad_options(kernels: &Kernels) -> Vec<Step> {
         })
     };
     BAD_OPTIONS.into_iter().map(step).collect()
+}
+
+/// Interrupt controllers that the machine's CPUs do not allow.
+fn impossible_machines(kernels: &Kernels) -> Vec<Step> {
+    let without = refusal(kernels, "x2APIC where the CPU has none", "apic=x2apic is impossible", |launch, _| {
+        launch.options = "apic=x2apic".to_owned();
+        launch.cpu_model = Some("max,-x2apic".to_owned());
+        Ok(())
+    });
+    let beyond = refusal(kernels, "xAPIC for 288 CPUs", "xAPIC mode is impossible", |launch, _| {
+        launch.options = "apic=xapic".to_owned();
+        launch.cpus = 288;
+        Ok(())
+    });
+    vec![without, beyond]
 }
 
 fn bad_initrds(kernels: &Kernels) -> Vec<Step> {
