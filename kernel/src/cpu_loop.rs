@@ -79,6 +79,7 @@ impl<M: Machine> CpuLoop<M> {
             if !decisions.is_empty() {
                 self.complete_current_context();
                 next = kernel.dispatcher.serve(decisions, &mut |payload| kernel.expired(payload));
+                self.forget_unless(next);
             }
             word.acknowledge(taken);
         }
@@ -89,6 +90,13 @@ impl<M: Machine> CpuLoop<M> {
     fn complete_current_context(&self) {
         if let Some(thread) = &self.current {
             self.kernel.machine.save_user_state(&mut thread.execution.lock().context);
+        }
+    }
+
+    /// A thread that was taken off may run on another CPU by now: its context is not this CPU's to touch any more.
+    fn forget_unless(&mut self, next: Next) {
+        if self.current.as_ref().is_some_and(|thread| next != Next::Run(thread.id)) {
+            self.current = None;
         }
     }
 
