@@ -1,23 +1,49 @@
-//! Stopping CPUs for good: a flag and a non-maskable interrupt, so that even a CPU that loops with interrupts masked
+//! Stopping CPUs for good: a claim and a non-maskable interrupt, so that even a CPU that loops with interrupts masked
 //! stops. Used when the kernel panics.
 
-use crate::percpu;
-use core::sync::atomic::{AtomicBool, Ordering};
+use crate::percpu::{self, MAX_CPUS, PerCpu};
+use core::hint::spin_loop;
+use core::sync::atomic::{AtomicU32, Ordering};
+use tessera_hal::CpuId;
 use x86_64::instructions::{hlt, interrupts};
 
-static STOPPING: AtomicBool = AtomicBool::new(false);
+/// Nobody stops the machine; else the number of the CPU that does, plus one.
+const NOBODY: u32 = 0;
+static CLAIMED_BY: AtomicU32 = AtomicU32::new(NOBODY);
+/// How often the others are looked at before a CPU that does not answer is left alone.
+const PATIENCE: u32 = 2_000_000;
 
-/// Claims the right to stop the machine. Only the first CPU gets it.
+/// Claims the right to stop the machine for this CPU. Only the first CPU gets it, as often as it asks.
 pub(crate) fn claim() -> bool {
-    !STOPPING.swap(true, Ordering::AcqRel)
+    let mine = u32::from(percpu::this().cpu().get()) + 1;
+    match CLAIMED_BY.compare_exchange(NOBODY, mine, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => true,
+        Err(holder) => holder == mine,
+    }
 }
 
-/// A non-maskable interrupt: stop if a CPU has claimed the machine, else go on.
+/// A non-maskable interrupt: stop if another CPU has claimed the machine, else go on.
 pub(crate) fn on_non_maskable() {
-    if STOPPING.load(Ordering::Acquire) {
-        percpu::this().stop.store(true, Ordering::Release);
+    if CLAIMED_BY.load(Ordering::Acquire) != NOBODY && !claim() {
+        percpu::this().stopped.store(true, Ordering::Release);
         forever();
     }
+}
+
+/// Waits, within reason, until every other CPU that has started has stopped.
+pub(crate) fn wait_for_others() {
+    let this = percpu::this().cpu();
+    for _ in 0..PATIENCE {
+        let mut others = (0..MAX_CPUS as u16).map(CpuId::new).filter(|&cpu| cpu != this).filter_map(percpu::of);
+        if others.all(has_ended) {
+            break;
+        }
+        spin_loop();
+    }
+}
+
+fn has_ended(area: &PerCpu) -> bool {
+    !area.started.load(Ordering::Acquire) || area.stopped.load(Ordering::Acquire)
 }
 
 /// Never runs anything again on this CPU.

@@ -81,6 +81,7 @@ fn stop_others() {
             machine.devices.send(cpu, apic::Command::NonMaskable);
         }
     }
+    halt::wait_for_others();
 }
 
 impl SchedHal for X86Machine {

@@ -77,14 +77,13 @@ pub fn fail(error: &dyn fmt::Display) -> ! {
 pub fn report(info: &PanicInfo<'_>) -> ! {
     x86_64::instructions::interrupts::disable();
     if !halt::claim() {
-        // Another CPU is reporting, or this report has itself failed.
-        if percpu::this().reporting.load(Ordering::Relaxed) {
-            let _ = writeln!(RawSerial, "the report itself failed: {}", info.message());
-            power::power_off(ExitStatus::Failure);
-        }
+        // Another CPU is reporting.
         halt::forever();
     }
-    percpu::this().reporting.store(true, Ordering::Relaxed);
+    if percpu::this().reporting.swap(true, Ordering::Relaxed) {
+        let _ = writeln!(RawSerial, "the report itself failed: {}", info.message());
+        power::power_off(ExitStatus::Failure);
+    }
     if let Some(stop) = STOP_OTHERS.get() {
         stop();
     }

@@ -46,8 +46,10 @@ pub struct PerCpu {
     hardware_id: AtomicU32,
     /// Whether it is printing a panic.
     pub(crate) reporting: AtomicBool,
+    /// Whether it has begun to run the kernel's code.
+    pub(crate) started: AtomicBool,
     /// Whether it has stopped for good.
-    pub(crate) stop: AtomicBool,
+    pub(crate) stopped: AtomicBool,
     /// The registers of the kernel fault that is being reported.
     pub(crate) fault: AtomicPtr<crate::trap::Registers>,
     /// Interrupts taken.
@@ -74,7 +76,8 @@ impl PerCpu {
             cpu: AtomicU16::new(cpu.get()),
             hardware_id: AtomicU32::new(hardware_id),
             reporting: AtomicBool::new(false),
-            stop: AtomicBool::new(false),
+            started: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
             fault: AtomicPtr::new(core::ptr::null_mut()),
             interrupts: InterruptCounts::default(),
             descriptors: Descriptors::new(),

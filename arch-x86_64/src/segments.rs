@@ -130,6 +130,7 @@ pub(crate) fn load(area: &'static PerCpu) {
     }
     write_msr(GS_BASE, area as *const PerCpu as u64);
     write_msr(KERNEL_GS_BASE, 0);
+    area.started.store(true, Ordering::Release);
 }
 
 /// Sets the system call registers of this CPU.
