@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::launch::{Launch, Machine};
-use super::session::{self, Limits};
+use super::session::{self, Ending, Limits, Outcome};
 
 /// How long the probe boot may stay silent.
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
@@ -136,12 +136,16 @@ fn boot_under_kvm(machine: Machine, kernel: &Path) -> ProbeAnswer {
     });
     match outcome {
         Ok(_) if has_answered => Ok(()),
-        Ok(outcome) => Err(format!(
-            "a probe boot under KVM printed nothing within {} s ({})",
-            PROBE_LIMIT.as_secs(),
-            outcome.ending
-        )),
+        Ok(outcome) => Err(silence(&outcome)),
         Err(error) => Err(format!("a probe boot under KVM could not start: {error}")),
+    }
+}
+
+/// Why a probe that printed nothing ended.
+fn silence(outcome: &Outcome) -> String {
+    match &outcome.ending {
+        Ending::Crash(status) => format!("a probe boot under KVM crashed before its first line: {status}"),
+        _ => format!("a probe boot under KVM printed nothing within {} s", PROBE_LIMIT.as_secs()),
     }
 }
 

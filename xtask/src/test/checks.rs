@@ -22,8 +22,14 @@ const HOST_PACKAGES: [&str; 8] = [
     "xtask",
 ];
 
-/// Packages that are built for the bare machine only; their dependencies are linted with them.
-const BARE_PACKAGES: [&str; 2] = ["tessera-rt", "demos"];
+/// Packages of the programs; the libraries below them are linted and built with them.
+const PROGRAM_PACKAGES: [&str; 2] = ["tessera-rt", "demos"];
+
+/// What is built for the bare machine. Kernel and programs apart, because one call would unite the features of the
+/// libraries that both use.
+fn bare_packages(target: Target) -> [(&'static str, [&'static str; 2]); 2] {
+    [("kernel", [target.platform(), target.architecture_crate()]), ("programs", PROGRAM_PACKAGES)]
+}
 
 /// cargo allows one build at a time in a target folder, but one step's tests run while another's are being built.
 const WORKERS: usize = 2;
@@ -41,10 +47,12 @@ pub fn phases(toolchain: Toolchain, kernels: &Kernels) -> Vec<Phase> {
         ),
     ];
     for target in Target::ALL {
-        let mut arguments = vec!["clippy", "--quiet", "--target", target.triple(), "--package", target.platform()];
-        arguments.extend(BARE_PACKAGES.iter().flat_map(|package| ["--package", package]));
-        arguments.extend(["--", "-D", "warnings"]);
-        steps.push(cargo_step(&format!("lints for {}", target.triple()), toolchain, &arguments, &[]));
+        for (what, packages) in bare_packages(target) {
+            let mut arguments = vec!["clippy", "--quiet", "--target", target.triple()];
+            arguments.extend(packages.iter().flat_map(|package| ["--package", *package]));
+            arguments.extend(["--", "-D", "warnings"]);
+            steps.push(cargo_step(&format!("lints of the {what} for {}", target.triple()), toolchain, &arguments, &[]));
+        }
     }
     steps.push(test_step("tests on the host", toolchain, &with_host_packages(&[], &[]), &[]));
     steps.push(cargo_step(
@@ -73,10 +81,12 @@ fn documents(toolchain: Toolchain) -> Vec<Step> {
     let host = with_host_packages(&["doc", "--quiet", "--no-deps"], &[]);
     let mut steps = vec![cargo_step("documents of the host crates", toolchain, &host, &strict)];
     for target in Target::ALL {
-        let mut arguments = vec!["doc", "--quiet", "--no-deps", "--target", target.triple()];
-        arguments.extend(["--package", target.platform(), "--package", target.architecture_crate()]);
-        arguments.extend(BARE_PACKAGES.iter().flat_map(|package| ["--package", package]));
-        steps.push(cargo_step(&format!("documents for {}", target.triple()), toolchain, &arguments, &strict));
+        for (what, packages) in bare_packages(target) {
+            let mut arguments = vec!["doc", "--quiet", "--no-deps", "--target", target.triple()];
+            arguments.extend(packages.iter().flat_map(|package| ["--package", *package]));
+            let name = format!("documents of the {what} for {}", target.triple());
+            steps.push(cargo_step(&name, toolchain, &arguments, &strict));
+        }
     }
     steps
 }
