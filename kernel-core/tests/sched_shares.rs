@@ -101,14 +101,18 @@ fn at_most_one_other_is_dispatched_between_an_interactive_wake_up_and_its_dispat
             let sleeper = driver.spawn(attributes, program);
             driver.run(Duration::from_secs(5));
             assert!(driver.latencies(sleeper).len() > 30, "{policy:?} {class:?}: woke too seldom to tell");
-            driver.most_passed_by(sleeper)
+            let counted = driver.dispatcher.snapshot(sleeper).unwrap().most_passed_by;
+            (driver.most_passed_by(sleeper), counted)
         };
         let short = Program::Sleeper { run: us(200), sleep: ms(20) };
-        let interactive = sleep_among_hogs(LatencyClass::Interactive, Some(us(500)), short);
+        let (interactive, counted) = sleep_among_hogs(LatencyClass::Interactive, Some(us(500)), short);
+        assert_eq!(counted, interactive as u64, "{policy:?}: the books agree with who was seen to run");
         assert!(interactive <= 1, "{policy:?}: {interactive} others ran first");
         // One that runs longer than its share is in debt when it wakes, and lets others go first.
         let long = Program::Sleeper { run: ms(12), sleep: ms(2) };
-        let batch = sleep_among_hogs(LatencyClass::Batch, None, long);
+        let (batch, counted) = sleep_among_hogs(LatencyClass::Batch, None, long);
+        // The books also count each further request of the one that runs.
+        assert!(counted >= batch as u64, "{policy:?}: counted {counted}, seen {batch}");
         assert!(batch > 1, "{policy:?}: only {batch} others ran before one in debt");
     }
 }

@@ -164,6 +164,7 @@ impl<M: Machine> Kernel<M> {
         record.value("virtual_runtime_ns", snapshot.virtual_runtime_ns)?;
         record.value("runnable_ns", snapshot.runnable.as_nanos())?;
         record.value("longest_wait_ns", snapshot.longest_wait.as_nanos())?;
+        record.value("most_passed_by", snapshot.most_passed_by)?;
         record.value("longest_charge_ns", snapshot.longest_charge.as_nanos())?;
         record.value("dispatches", snapshot.dispatches)?;
         record.value("dispatches_outside", snapshot.dispatches_outside)?;

@@ -77,6 +77,8 @@ pub struct Thread {
     pub runnable_ns: u64,
     /// Longest wait for a CPU.
     pub longest_wait_ns: u64,
+    /// The most dispatches of others between a wake-up and its own.
+    pub most_passed_by: u64,
     /// Longest time charged at once.
     pub longest_charge_ns: u64,
     /// Dispatches.

@@ -88,6 +88,8 @@ pub(super) struct Counters {
     /// Time that it waited in a run tree.
     pub runnable: QueueOwned<Duration>,
     pub longest_wait: QueueOwned<Duration>,
+    /// The most dispatches of others that went before its own after a wake-up, a start or a move.
+    pub most_passed_by: QueueOwned<u64>,
     pub longest_charge: QueueOwned<Duration>,
     pub dispatches: QueueOwned<u64>,
     pub dispatches_outside: QueueOwned<u64>,
@@ -103,6 +105,7 @@ impl Counters {
         }
         for count in [
             &self.virtual_runtime,
+            &self.most_passed_by,
             &self.dispatches,
             &self.dispatches_outside,
             &self.preemptions,
@@ -145,6 +148,9 @@ pub struct Entity<const WORDS: usize> {
     pub(super) lag: QueueOwned<VirtualSpan>,
     pub(super) left_at: QueueOwned<VirtualTime>,
     pub(super) waiting_since: QueueOwned<Instant>,
+    /// Its queue's dispatches when it joined, until its first dispatch there.
+    pub(super) joined_at_dispatch: QueueOwned<u64>,
+    pub(super) awaits_first_dispatch: QueueOwned<bool>,
     /// Where it was dispatched last; says nothing before the first dispatch.
     pub(super) ran_on: QueueOwned<CpuId>,
     pub(super) counters: Counters,
@@ -170,6 +176,8 @@ impl<const WORDS: usize> Default for Entity<WORDS> {
             lag: QueueOwned::default(),
             left_at: QueueOwned::default(),
             waiting_since: QueueOwned::default(),
+            joined_at_dispatch: QueueOwned::default(),
+            awaits_first_dispatch: QueueOwned::default(),
             ran_on: QueueOwned::new(CpuId::BOOT),
             counters: Counters::default(),
         }

@@ -54,6 +54,7 @@ pub(super) struct QueueCounters {
     pub kicks_received: u64,
     pub steals: u64,
     pub switches: u64,
+    pub dispatches: u64,
     pub arm_failures: u64,
     pub longest_charge: Duration,
 }
@@ -184,6 +185,8 @@ impl RunQueue {
         let entity = &threads[slot];
         self.join(entity, lag);
         entity.waiting_since.set(now);
+        entity.joined_at_dispatch.set(self.counters.dispatches);
+        entity.awaits_first_dispatch.set(true);
         self.tree.insert(&RunNodes(threads), slot);
         entity.home.move_to(ThreadState::Queued, self.cpu);
         self.notice(entity.claim(), threads)
@@ -310,7 +313,7 @@ impl RunQueue {
         }
     }
 
-    fn count_dispatch<const WORDS: usize>(&self, entity: &Entity<WORDS>) {
+    fn count_dispatch<const WORDS: usize>(&mut self, entity: &Entity<WORDS>) {
         let counters = &entity.counters;
         if counters.dispatches.get() != 0 && entity.ran_on.get() != self.cpu {
             increment(&counters.migrations);
@@ -319,6 +322,12 @@ impl RunQueue {
             increment(&counters.dispatches_outside);
         }
         increment(&counters.dispatches);
+        if entity.awaits_first_dispatch.get() {
+            entity.awaits_first_dispatch.set(false);
+            let passed_by = self.counters.dispatches.wrapping_sub(entity.joined_at_dispatch.get());
+            counters.most_passed_by.update(|most| most.max(passed_by));
+        }
+        self.counters.dispatches = self.counters.dispatches.wrapping_add(1);
         entity.ran_on.set(self.cpu);
     }
 

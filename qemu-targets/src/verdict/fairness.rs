@@ -209,4 +209,9 @@ fn prompt(log: &RunLog, name: &str, bounds: &Bounds, verdict: &mut Verdict) {
     let judged = if bounds.exact { "the longest" } else { "the mean" };
     let text = format!("{} waited {mean} in the mean, {most} at most; bound for {judged}: {limit}", thread.name);
     verdict.note(judged_ns <= bound, format!("{text} (one request + longest charge)"));
+    if bounds.exact {
+        let passed_by = thread.most_passed_by;
+        let text = format!("{}: {passed_by} dispatches at most went between a wake-up and its own", thread.name);
+        verdict.note(passed_by <= 1, format!("{text}, bound 1"));
+    }
 }

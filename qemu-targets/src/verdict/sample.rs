@@ -22,6 +22,7 @@ pub fn thread(id: u64, name: &str, weight: u32, runtime_ns: u64, at_ns: u64) -> 
         virtual_runtime_ns: runtime_ns * 64 / u64::from(weight),
         runnable_ns: at_ns - runtime_ns,
         longest_wait_ns: 1_000_000,
+        most_passed_by: 1,
         longest_charge_ns: 2_000_000,
         dispatches: 10,
         dispatches_outside: 0,

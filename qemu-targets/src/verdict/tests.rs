@@ -273,6 +273,19 @@ fn a_sleeper_that_waits_longer_than_a_request_and_a_charge_fails() {
 }
 
 #[test]
+fn a_sleeper_that_two_dispatches_pass_fails_where_instructions_are_counted() {
+    let run = |passed_by: u64, exact: bool| {
+        let mut log = sample::fairness(&[("hog.0", 64, 3 * S), ("sleeper.0", 64, S / 100)]);
+        let sleeper = log.threads.get_mut(&1).unwrap();
+        (sleeper.voluntary_blocks, sleeper.runnable_ns, sleeper.most_passed_by) = (100, 1000, passed_by);
+        verdict_on(&log, PROMPT, exact).passed()
+    };
+    assert!(run(1, true));
+    assert!(!run(2, true));
+    assert!(run(2, false));
+}
+
+#[test]
 fn few_slices_are_excused_on_a_crowded_host_only() {
     let run = |cpus: u16, dispatches: u64, exact: bool| {
         let mut log = good_run();

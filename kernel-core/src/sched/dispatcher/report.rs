@@ -33,6 +33,8 @@ pub struct Snapshot<const WORDS: usize = 8> {
     pub runnable: Duration,
     /// The longest that it waited at once.
     pub longest_wait: Duration,
+    /// The most dispatches of others on its CPU between a wake-up, a start or a move and its own first one there.
+    pub most_passed_by: u64,
     /// The longest that it ran before it was charged.
     pub longest_charge: Duration,
     /// How often it was put on a CPU, or left there for another request.
@@ -141,6 +143,7 @@ fn take<const WORDS: usize>(entity: &Entity<WORDS>, state: ThreadState, cpu: Cpu
         virtual_runtime_ns: counters.virtual_runtime.get(),
         runnable: counters.runnable.get(),
         longest_wait: counters.longest_wait.get(),
+        most_passed_by: counters.most_passed_by.get(),
         longest_charge: counters.longest_charge.get(),
         dispatches: counters.dispatches.get(),
         dispatches_outside: counters.dispatches_outside.get(),
