@@ -10,8 +10,11 @@ use crate::{
 
 /// Where instructions are counted: parts of the fair share.
 const EXACT_PART: f64 = 0.005;
-/// Progress where instructions are counted.
+/// Progress where instructions are counted, on one CPU.
 const EXACT_PROGRESS_PART: f64 = 0.01;
+/// The same on several: they take turns on one counter that is the clock of all, so what a slice does on its own CPU
+/// depends on how many turns fell into it.
+const TURNS_PROGRESS_PART: f64 = 0.05;
 /// Progress on virtual CPUs that the host stops and starts. It takes parts of single slices away, from any thread, so
 /// the error of the mean falls with the square root of the number of slices: three times that, and
 const PROGRESS_PART: f64 = 0.05;
@@ -43,6 +46,7 @@ pub fn judge(log: &RunLog, target: &Target, conditions: Conditions, verdict: &mu
 /// What a thread may be away from its share in this run.
 struct Bounds {
     exact: bool,
+    takes_turns: bool,
     crowded: bool,
     longest_request_ns: u64,
     longest_charge_ns: u64,
@@ -53,6 +57,7 @@ impl Bounds {
     fn of(log: &RunLog, conditions: Conditions) -> Self {
         Self {
             exact: conditions.exact,
+            takes_turns: conditions.cpus > 1,
             crowded: !conditions.exact && conditions.cpus > CROWDED_CPUS,
             longest_request_ns: log.threads.values().map(|thread| thread.request_ns).max().unwrap_or(0),
             longest_charge_ns: log.longest_charge_ns(),
@@ -71,10 +76,10 @@ impl Bounds {
     }
 
     fn progress_part(&self, dispatches: u64) -> f64 {
-        if self.exact {
-            EXACT_PROGRESS_PART
-        } else {
-            PROGRESS_PART + PROGRESS_DEVIATIONS / (dispatches.max(1) as f64).sqrt()
+        match (self.exact, self.takes_turns) {
+            (true, false) => EXACT_PROGRESS_PART,
+            (true, true) => TURNS_PROGRESS_PART,
+            (false, _) => PROGRESS_PART + PROGRESS_DEVIATIONS / (dispatches.max(1) as f64).sqrt(),
         }
     }
 
