@@ -88,21 +88,39 @@ impl<H: SchedHal, P: Probe> Suite<'_, H, P> {
 
     /// To a later deadline (one fire, at the later one) and to an earlier one (it need not wait for the later one).
     fn rearm_replaces(&self, cpu: CpuId) -> Result<(), Violation> {
-        let before = self.clean_count(cpu);
-        let state = self.hal.mask_interrupts();
-        let first = self.arm_in(self.limits.quiet);
-        let second = self.arm_in(self.limits.quiet.saturating_mul(3));
-        self.hal.restore_interrupts(state);
-        let deadline = first.and(second)?;
-        self.await_fire(cpu, before)?;
-        // Nearer to the second deadline than to the first.
-        self.expect_not_early(cpu, deadline.saturating_sub(self.limits.quiet), Duration::ZERO)?;
-        self.settle();
-        self.expect_fires(cpu, before + 1)?;
+        let mut apart = self.limits.quiet;
+        while !self.later_replaces(cpu, apart)? {
+            apart = apart.saturating_mul(2);
+            if apart > self.limits.patience {
+                return Err(Violation::NeverCame);
+            }
+        }
         let before = self.clean_count(cpu);
         self.arm_in(self.limits.patience.saturating_mul(4))?;
         self.arm_in(self.step())?;
         self.await_fire(cpu, before)
+    }
+
+    /// Answers whether the check meant anything: a host that paused between the two calls until the first deadline has
+    /// let that fire leave before it was replaced, which is allowed.
+    fn later_replaces(&self, cpu: CpuId, apart: Duration) -> Result<bool, Violation> {
+        let before = self.clean_count(cpu);
+        let state = self.hal.mask_interrupts();
+        let first = self.arm_in(apart);
+        let second = self.arm_in(apart.saturating_mul(3));
+        let replaced_at = self.hal.now();
+        self.hal.restore_interrupts(state);
+        let (first, second) = (first?, second?);
+        if replaced_at >= first {
+            return Ok(false);
+        }
+        self.wait(apart.saturating_mul(3), || self.probe.timer_fires(cpu) > before);
+        self.await_fire(cpu, before)?;
+        // Nearer to the second deadline than to the first.
+        self.expect_not_early(cpu, second.saturating_sub(apart), Duration::ZERO)?;
+        self.settle();
+        self.expect_fires(cpu, before + 1)?;
+        Ok(true)
     }
 
     fn disarm_stops(&self, cpu: CpuId) -> Result<(), Violation> {
