@@ -22,6 +22,8 @@ pub enum Mode {
     Run,
     /// Checks the machine against the HAL contract and powers off.
     Conformance,
+    /// Runs the programs and panics when the first one exits: shows that the last words come out.
+    Panic,
 }
 
 /// The command line, checked.
@@ -35,7 +37,7 @@ pub struct Options {
     pub seconds: Option<Duration>,
     /// `policy=wfq|eevdf`.
     pub policy: Option<Policy>,
-    /// `mode=run|conformance`.
+    /// `mode=run|conformance|panic`.
     pub mode: Mode,
 }
 
@@ -106,8 +108,8 @@ fn set<'a>(options: &mut Options, key: &'a str, value: &'a str) -> Result<(), Co
         }
         "policy" => options.policy = Some(choice(key, value, "wfq or eevdf", &POLICIES)?),
         "mode" => {
-            let modes = [("run", Mode::Run), ("conformance", Mode::Conformance)];
-            options.mode = choice(key, value, "run or conformance", &modes)?;
+            let modes = [("run", Mode::Run), ("conformance", Mode::Conformance), ("panic", Mode::Panic)];
+            options.mode = choice(key, value, "run, conformance or panic", &modes)?;
         }
         // Tracing is not built yet: only its absence can be asked for.
         "trace" => choice(key, value, "off", &[("off", ())])?,

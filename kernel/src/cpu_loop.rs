@@ -197,6 +197,7 @@ impl<M: Machine> CpuLoop<M> {
                     }
                     SystemCallOutcome::Exit(code) => {
                         drop(execution);
+                        kernel.run.note_exit();
                         self.end_process(&thread, Ending::Exit(code))
                     }
                 }

@@ -54,10 +54,12 @@ pub struct Run {
     pub report_due: AtomicBool,
     /// The length is over.
     pub time_is_up: AtomicBool,
+    /// The first program that exits brings the kernel down.
+    panics_at_exit: bool,
 }
 
 impl Run {
-    fn new(started: Instant, length: Option<Duration>, programs: usize) -> Self {
+    fn new(started: Instant, length: Option<Duration>, programs: usize, panics_at_exit: bool) -> Self {
         Self {
             started,
             length,
@@ -67,6 +69,7 @@ impl Run {
             stopped: CpuMask::new(),
             report_due: AtomicBool::new(false),
             time_is_up: AtomicBool::new(false),
+            panics_at_exit,
         }
     }
 
@@ -78,6 +81,11 @@ impl Run {
     /// The run's status is a failure.
     pub fn fail(&self) {
         self.failed.store(true, Ordering::Relaxed);
+    }
+
+    /// A program has exited.
+    pub fn note_exit(&self) {
+        assert!(!self.panics_at_exit, "a program has exited, and mode=panic was asked for");
     }
 
     /// Whether something failed.
@@ -132,6 +140,8 @@ pub struct Parts<M: Machine> {
     pub threads: Vec<Arc<Thread<M>>>,
     /// How long the run lasts at most.
     pub length: Option<Duration>,
+    /// Whether the first program that exits brings the kernel down.
+    pub panics_at_exit: bool,
 }
 
 impl<M: Machine> Kernel<M> {
@@ -149,7 +159,7 @@ impl<M: Machine> Kernel<M> {
             online: parts.online,
             threads: parts.threads,
             cpus: (0..machine.cpu_count()).map(|_| CpuState::default()).collect(),
-            run: Run::new(machine.now(), parts.length, programs),
+            run: Run::new(machine.now(), parts.length, programs, parts.panics_at_exit),
             graves: Mutex::new(VecDeque::with_capacity(programs)),
             grave_count: AtomicUsize::new(0),
         }

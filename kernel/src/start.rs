@@ -93,7 +93,8 @@ pub(crate) fn prepare<M: Machine>(
     let console: &'static Console<M> = Box::leak(Box::new(Console::new(machine)));
     let length = options.seconds.or(manifest.seconds().map(|seconds| Duration::from_secs(seconds.get().into())));
     let console_line = route_console(machine, console);
-    let parts = Parts { frames, console, console_line, dispatcher, config, online, threads, length };
+    let panics_at_exit = options.mode == Mode::Panic;
+    let parts = Parts { frames, console, console_line, dispatcher, config, online, threads, length, panics_at_exit };
     let kernel: &'static Kernel<M> = Box::leak(Box::new(Kernel::new(parts)));
     announce(kernel);
     for thread in &kernel.threads {

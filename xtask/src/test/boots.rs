@@ -27,6 +27,7 @@ pub fn phases(kernels: &Kernels) -> Vec<Phase> {
     steps.extend(impossible_machines(kernels));
     steps.extend(bad_initrds(kernels));
     steps.extend(bad_programs(kernels));
+    steps.push(panic_step(kernels));
     // Nothing here is judged by time, so two machines may share the host.
     vec![Phase::new(2, steps)]
 }
@@ -154,6 +155,31 @@ fn bad_programs(kernels: &Kernels) -> Vec<Step> {
     Defect::ALL.into_iter().map(step).collect()
 }
 
+/// A panic in the middle of a run, while other CPUs run user programs.
+fn panic_step(kernels: &Kernels) -> Step {
+    let kernels = kernels.clone();
+    Step::new("a panic has last words", move || {
+        let artifacts = kernels.get(Target::X86_64)?;
+        let mut launch = Launch::new(boot::machine(Target::X86_64), artifacts.kernel.clone());
+        launch.cpus = 2;
+        launch.options = "mode=panic".to_owned();
+        launch.initrd = Some(file("panic", &smoke_initrd(artifacts, None)?)?);
+        let (outcome, lines) = boot::collect(&launch, SHORT)?;
+        check_last_words(&outcome, &lines)
+    })
+}
+
+/// Where, which CPU, which thread, and by which functions; then a failing status.
+fn check_last_words(outcome: &Outcome, lines: &[String]) -> Result<()> {
+    ensure!(outcome.ending == Ending::Failure, "the status is not a failure: {}", outcome.report());
+    let panic = lines.iter().position(|line| line.contains("panic: a program has exited"));
+    let words = lines[panic.with_context(|| format!("no panic: {}", outcome.report()))?..].join("\n");
+    for expected in ["kernel/src/kernel.rs:", "CPU ", "thread 0 (smoke.0)", "cpu_loop::"] {
+        ensure!(words.contains(expected), "the last words do not name `{expected}`: {words}");
+    }
+    Ok(())
+}
+
 /// The initrd of the smoke target, with a defect in its program file or good.
 fn smoke_initrd(artifacts: &Artifacts, defect: Option<Defect>) -> Result<Vec<u8>> {
     let target = trial::read_target("smoke", None)?;
@@ -231,6 +257,23 @@ mod tests {
         assert!(check_refusal(&outcome(Ending::Failure), &twice, "manifest").is_err());
         let panic = [good, lines(&["panic at kernel/src/lib.rs:1"])].concat();
         assert!(check_refusal(&outcome(Ending::Failure), &panic, "manifest").is_err());
+    }
+
+    #[test]
+    fn last_words_without_a_place_a_thread_or_a_name_do_not_pass() {
+        let good = [
+            "panic: a program has exited, and mode=panic was asked for",
+            "  at kernel/src/kernel.rs:91:9",
+            "  CPU 1, thread 0 (smoke.0)",
+            "  0xffffffff80212345 kernel::cpu_loop::CpuLoop::run",
+        ];
+        assert!(check_last_words(&outcome(Ending::Failure), &lines(&good)).is_ok());
+        assert!(check_last_words(&outcome(Ending::Success), &lines(&good)).is_err());
+        for missing in 0..good.len() {
+            let mut bad = lines(&good);
+            bad.remove(missing);
+            assert!(check_last_words(&outcome(Ending::Failure), &bad).is_err(), "without {}", good[missing]);
+        }
     }
 
     #[test]
