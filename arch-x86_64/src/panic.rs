@@ -110,6 +110,19 @@ fn describe(info: &PanicInfo<'_>) -> fmt::Result {
             registers.dump(out)?;
             backtrace::print(out, Some(registers.rip), registers.rbp)
         }
-        None => backtrace::print(out, None, backtrace::frame_pointer()),
+        None => {
+            describe_here(out)?;
+            backtrace::print(out, None, backtrace::frame_pointer())
+        }
     }
+}
+
+/// The registers that still mean something when the kernel itself has called: the rest hold the panic's own values.
+fn describe_here(out: &mut RawSerial) -> fmt::Result {
+    let flags = x86_64::registers::rflags::read_raw();
+    let page_fault_address = x86_64::registers::control::Cr2::read_raw();
+    let (root, root_flags) = x86_64::registers::control::Cr3::read_raw();
+    let frame = backtrace::frame_pointer();
+    writeln!(out, "  rbp {frame:016x}  cr2 {page_fault_address:016x}  flags {flags:x}")?;
+    writeln!(out, "  cr3 {:016x}", root.start_address().as_u64() | u64::from(root_flags))
 }

@@ -174,7 +174,7 @@ fn check_last_words(outcome: &Outcome, lines: &[String]) -> Result<()> {
     ensure!(outcome.ending == Ending::Failure, "the status is not a failure: {}", outcome.report());
     let panic = lines.iter().position(|line| line.contains("panic: a program has exited"));
     let words = lines[panic.with_context(|| format!("no panic: {}", outcome.report()))?..].join("\n");
-    for expected in ["kernel/src/kernel.rs:", "CPU ", "thread 0 (smoke.0)", "cpu_loop::"] {
+    for expected in ["kernel/src/kernel.rs:", "CPU ", "thread 0 (smoke.0)", "cr3 ", "cpu_loop::"] {
         ensure!(words.contains(expected), "the last words do not name `{expected}`: {words}");
     }
     Ok(())
@@ -265,6 +265,7 @@ mod tests {
             "panic: a program has exited, and mode=panic was asked for",
             "  at kernel/src/kernel.rs:91:9",
             "  CPU 1, thread 0 (smoke.0)",
+            "  cr3 0000000000201000",
             "  0xffffffff80212345 kernel::cpu_loop::CpuLoop::run",
         ];
         assert!(check_last_words(&outcome(Ending::Failure), &lines(&good)).is_ok());
