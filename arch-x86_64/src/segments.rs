@@ -93,6 +93,9 @@ struct TablePointer {
 }
 
 /// Loads the CPU's descriptors and its GS base. The first thing a CPU does in Rust; interrupts are masked.
+///
+/// There is no local descriptor table, and that must be said: after a reset its register covers the first 64 KiB of
+/// addresses, which are user mode's to fill, with call gates into the kernel for example.
 pub(crate) fn load(area: &'static PerCpu) {
     let cpu = area.cpu();
     area.task_state.set_interrupt_stack(DOUBLE_FAULT_STACK, stack(cpu, Stack::DoubleFault).1);
@@ -120,6 +123,7 @@ pub(crate) fn load(area: &'static PerCpu) {
             "mov es, {scratch:e}",
             "mov fs, {scratch:e}",
             "mov gs, {scratch:e}",
+            "lldt {scratch:x}",
             "ltr {task:x}",
             pointer = in(reg) &pointer,
             code = in(reg) u64::from(KERNEL_CODE),

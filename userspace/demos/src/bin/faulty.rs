@@ -16,6 +16,7 @@ fn main() -> i32 {
         "non-canonical" => read_from(0x8000_0000_0000_0000),
         "code-write" => write_to(main as fn() -> i32 as usize),
         "privileged" => probe::execute_privileged(),
+        "local-descriptor" => probe::load_local_descriptor(),
         "stack-overflow" => descend(0),
         "divide" => probe::divide_by_zero(),
         "kernel-jump" => jump_to(probe::KERNEL_ADDRESS),

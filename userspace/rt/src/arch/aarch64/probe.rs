@@ -13,6 +13,12 @@ pub fn execute_privileged() {
     unsafe { asm!("msr daifset, #2", "mrs {0}, vbar_el1", out(reg) _, options(nomem, nostack)) };
 }
 
+/// This machine has no segments, so the proof takes an undefined instruction.
+pub fn load_local_descriptor() {
+    // SAFETY: the instruction faults, and the kernel ends the program.
+    unsafe { asm!("udf #0", options(nomem, nostack)) };
+}
+
 /// This machine divides by zero without a trap, so the proof takes an undefined instruction.
 pub fn divide_by_zero() {
     // SAFETY: the instruction faults, and the kernel ends the program.

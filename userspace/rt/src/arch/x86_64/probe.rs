@@ -13,6 +13,14 @@ pub fn execute_privileged() {
     unsafe { asm!("hlt", options(nomem, nostack)) };
 }
 
+/// Loads a segment from a local descriptor table, as if the program's own memory at 4 KiB were one.
+pub fn load_local_descriptor() {
+    const LOCAL: u16 = 1 << 2;
+    const USER: u16 = 3;
+    // SAFETY: without such a table the instruction faults, and the kernel ends the program.
+    unsafe { asm!("mov gs, {0:x}", in(reg) 0x1000 | LOCAL | USER, options(nostack)) };
+}
+
 /// Divides by zero, which the machine traps.
 pub fn divide_by_zero() {
     // SAFETY: the instruction faults, and the kernel ends the program.
