@@ -59,8 +59,9 @@ impl fmt::Display for StartError<'_> {
 pub fn start<M: Machine>(machine: &'static M, boot: BootInfo<'static>) -> ! {
     match prepare(machine, &boot) {
         Ok(Prepared::Run(kernel)) => {
-            global::publish(kernel);
+            // The hook first: the other CPUs run as soon as there is a kernel, and must not lose a fire of their timers.
             machine.set_interrupt_hook(interrupt_hook::<M>);
+            global::publish(kernel);
             cpu_loop::run(kernel, CpuId::BOOT)
         }
         Ok(Prepared::Conformance) => crate::conformance::run(machine),
