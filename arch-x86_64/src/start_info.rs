@@ -5,6 +5,7 @@
 use crate::regions::Regions;
 use core::fmt;
 use tessera_hal::{PAGE_SIZE, PhysicalAddress};
+use zerocopy::{FromBytes, transmute};
 
 const MAGIC: u32 = 0x336e_c578;
 /// Type of usable RAM in the memory map.
@@ -14,6 +15,40 @@ const MAX_MAP_ENTRIES: u32 = 128;
 pub const MAX_COMMAND_LINE: usize = 2048;
 /// What lies below 1 MiB belongs to firmware and to starting CPUs.
 pub const LOW_MEMORY_END: u64 = 0x10_0000;
+
+/// `hvm_start_info`, as it stands in memory.
+#[derive(FromBytes)]
+#[repr(C)]
+struct Header {
+    magic: u32,
+    version: u32,
+    _flags: u32,
+    modules: u32,
+    module_list: u64,
+    command_line: u64,
+    rsdp: u64,
+    memory_map: u64,
+    memory_map_entries: u32,
+    _reserved: u32,
+}
+
+/// `hvm_memmap_table_entry`.
+#[derive(FromBytes)]
+#[repr(C)]
+struct MapEntry {
+    start: u64,
+    bytes: u64,
+    kind: u32,
+    _reserved: u32,
+}
+
+/// The part of `hvm_modlist_entry` that is used.
+#[derive(FromBytes)]
+#[repr(C)]
+struct Module {
+    start: u64,
+    bytes: u64,
+}
 
 /// Why the loader's information cannot be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,18 +101,17 @@ pub struct StartInfo {
 impl StartInfo {
     /// Reads the start_info at `address`.
     pub fn read(memory: &impl Physical, address: u64) -> Result<Self, StartInfoError> {
-        let word = |offset: u64| u32::from_le_bytes(memory.read(address + offset));
-        let long = |offset: u64| u64::from_le_bytes(memory.read(address + offset));
-        if word(0) != MAGIC {
-            return Err(StartInfoError::Magic(word(0)));
+        let header: Header = transmute!(memory.read::<{ size_of::<Header>() }>(address));
+        if header.magic != MAGIC {
+            return Err(StartInfoError::Magic(header.magic));
         }
-        if word(4) < 1 {
-            return Err(StartInfoError::Version(word(4)));
+        if header.version < 1 {
+            return Err(StartInfoError::Version(header.version));
         }
         let mut info = Self {
-            ram: read_map(memory, long(40), word(48)),
-            rsdp: (long(32) != 0).then(|| PhysicalAddress(long(32))),
-            initrd: read_initrd(memory, long(16), word(12)),
+            ram: read_map(memory, header.memory_map, header.memory_map_entries),
+            rsdp: (header.rsdp != 0).then_some(PhysicalAddress(header.rsdp)),
+            initrd: read_initrd(memory, header.module_list, header.modules),
             command_line: [0; MAX_COMMAND_LINE],
             command_line_len: 0,
         };
@@ -86,7 +120,7 @@ impl StartInfo {
         if !usable {
             return Err(StartInfoError::NoMemory);
         }
-        info.read_command_line(memory, long(24))?;
+        info.read_command_line(memory, header.command_line)?;
         Ok(info)
     }
 
@@ -116,11 +150,11 @@ impl StartInfo {
 fn read_map(memory: &impl Physical, address: u64, entries: u32) -> Regions<128> {
     let mut ram = Regions::new();
     for index in 0..u64::from(entries.min(MAX_MAP_ENTRIES)) {
-        let entry = address + index * 24;
-        let kind = u32::from_le_bytes(memory.read(entry + 16));
-        if kind == RAM {
+        let entry = address + index * size_of::<MapEntry>() as u64;
+        let entry: MapEntry = transmute!(memory.read::<{ size_of::<MapEntry>() }>(entry));
+        if entry.kind == RAM {
             // A list that is full leaves memory unused and nothing else.
-            let _ = ram.add_bytes(u64::from_le_bytes(memory.read(entry)), u64::from_le_bytes(memory.read(entry + 8)));
+            let _ = ram.add_bytes(entry.start, entry.bytes);
         }
     }
     ram
@@ -130,9 +164,8 @@ fn read_initrd(memory: &impl Physical, list: u64, count: u32) -> Option<(Physica
     if count == 0 || list == 0 {
         return None;
     }
-    let start = u64::from_le_bytes(memory.read(list));
-    let bytes = u64::from_le_bytes(memory.read(list + 8));
-    (bytes > 0).then_some((PhysicalAddress(start), bytes as usize))
+    let module: Module = transmute!(memory.read::<{ size_of::<Module>() }>(list));
+    (module.bytes > 0).then_some((PhysicalAddress(module.start), module.bytes as usize))
 }
 
 #[cfg(test)]
