@@ -32,6 +32,8 @@ bitflags::bitflags! {
         const RDTSCP = 1 << 8;
         /// RDRAND.
         const RDRAND = 1 << 9;
+        /// Machine checks are an exception; without it they reset the machine.
+        const MACHINE_CHECK = 1 << 10;
     }
 }
 
@@ -61,6 +63,7 @@ fn detect() -> Features {
         (Features::XSAVEOPT, xsave && bit(__cpuid_count(0xd, 1).eax, 0)),
         (Features::RDTSCP, more.is_some_and(|leaf| bit(leaf.edx, 27))),
         (Features::RDRAND, bit(basic.ecx, 30)),
+        (Features::MACHINE_CHECK, bit(basic.edx, 7)),
     ];
     offered.into_iter().filter(|(_, present)| *present).map(|(feature, _)| feature).collect()
 }
@@ -85,8 +88,8 @@ impl fmt::Display for Features {
     }
 }
 
-/// Sets this CPU's control registers: write protection, no-execute, the protections against user pages, and the FPU's
-/// save area. CR4.FSGSBASE stays off: user mode must not be able to choose a GS base.
+/// Sets this CPU's control registers: write protection, no-execute, the protections against user pages, machine checks
+/// as exceptions, and the FPU's save area. CR4.FSGSBASE stays off: user mode must not be able to choose a GS base.
 pub fn enable() {
     let features = features();
     let mut cr4 = Cr4Flags::PHYSICAL_ADDRESS_EXTENSION | Cr4Flags::OSFXSR | Cr4Flags::OSXMMEXCPT_ENABLE;
@@ -96,6 +99,7 @@ pub fn enable() {
         (Features::SMAP, Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION),
         (Features::UMIP, Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION),
         (Features::XSAVE, Cr4Flags::OSXSAVE),
+        (Features::MACHINE_CHECK, Cr4Flags::MACHINE_CHECK_EXCEPTION),
     ];
     for (_, flag) in optional.into_iter().filter(|(feature, _)| features.contains(*feature)) {
         cr4 |= flag;
