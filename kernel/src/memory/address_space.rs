@@ -129,11 +129,22 @@ impl<M: Machine> AddressSpace<M> {
 
     /// The frame behind a user address and what user mode may do there. `None`: not mapped, or not user mode's.
     pub fn translate(&self, address: VirtualAddress) -> Option<(Frame, Access)> {
+        self.walk((*self.root.lock())?, address)
+    }
+
+    /// Does `work` with the frame behind a user address, where user mode has the access `need`; else answers `None`.
+    /// The frame is not freed meanwhile, not even if the process ends.
+    pub fn with_page(&self, address: VirtualAddress, need: Access, work: impl FnOnce(Frame)) -> Option<()> {
+        let root = self.root.lock();
+        let (frame, access) = self.walk((*root)?, address)?;
+        access.contains(need).then(|| work(frame))
+    }
+
+    fn walk(&self, root: Frame, address: VirtualAddress) -> Option<(Frame, Access)> {
         if !self.is_user_page(address.page()) {
             return None;
         }
-        let root = self.root.lock();
-        let mut table = (*root)?;
+        let mut table = root;
         for level in (2..=LEVELS).rev() {
             let entry = self.entry(table, index(address.0, level));
             if !entry.is_present() {
@@ -233,6 +244,22 @@ mod tests {
         assert_eq!(space.translate(VirtualAddress(PAGE.0 + 17)), Some((frame, Access::READ | Access::WRITE)));
         assert_eq!(space.translate(VirtualAddress(PAGE.0 + PAGE_SIZE)), None);
         assert_eq!(space.translate(VirtualAddress(PAGE.0 - 1)), None);
+    }
+
+    #[test]
+    fn a_page_in_use_by_the_kernel_is_not_freed_and_a_freed_one_not_used() {
+        let space = AddressSpace::new(TestMachine::with_frames(32)).unwrap();
+        let frame = space.map_new(PAGE, Access::READ).unwrap();
+        let mut seen = None;
+        let done = space.with_page(PAGE, Access::READ, |frame| {
+            assert!(space.root.try_lock().is_none(), "a tear-down has to wait");
+            seen = Some(frame);
+        });
+        assert_eq!((done, seen), (Some(()), Some(frame)));
+        let unused = |_: Frame| panic!("the page was used");
+        assert_eq!(space.with_page(PAGE, Access::WRITE, unused), None);
+        while space.tear_down(64) == TearDown::Unfinished {}
+        assert_eq!(space.with_page(PAGE, Access::READ, unused), None);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! The loaded page table plays no part: each page is looked up in the space that the buffer belongs to and copied
 //! through the direct map, so a ring can be consumed from any CPU. Nothing is copied unless the page allows it; a copy
-//! that fails half-way has copied the pages before.
+//! that fails half-way has copied the pages before. The space stays locked while a page is copied: a timer may bring the
+//! result of a sleep on one CPU while the program ends on another.
 
 use super::{address_space::AddressSpace, direct};
 use core::fmt;
@@ -42,11 +43,14 @@ fn chunks(address: u64, length: usize) -> Result<impl Iterator<Item = Chunk>, Ba
     }))
 }
 
-fn resolve<M: Machine>(space: &AddressSpace<M>, address: VirtualAddress, need: Access) -> Result<Frame, BadBuffer> {
-    match space.translate(address) {
-        Some((frame, access)) if access.contains(need) => Ok(frame),
-        _ => Err(BadBuffer { address }),
-    }
+/// Does `work` with the frame of one chunk.
+fn with_chunk<M: Machine>(
+    space: &AddressSpace<M>,
+    chunk: &Chunk,
+    need: Access,
+    work: impl FnOnce(Frame),
+) -> Result<(), BadBuffer> {
+    space.with_page(chunk.address, need, work).ok_or(BadBuffer { address: chunk.address })
 }
 
 /// Copies `into.len()` bytes from user memory.
@@ -57,9 +61,9 @@ pub fn copy_from_user<M: Machine>(
     into: &mut [u8],
 ) -> Result<(), BadBuffer> {
     for chunk in chunks(address, into.len())? {
-        let frame = resolve(space, chunk.address, Access::READ)?;
         let part = &mut into[chunk.offset..chunk.offset + chunk.length];
-        direct::read(machine, frame, chunk.address.page_offset(), part);
+        let offset = chunk.address.page_offset();
+        with_chunk(space, &chunk, Access::READ, |frame| direct::read(machine, frame, offset, part))?;
     }
     Ok(())
 }
@@ -72,16 +76,16 @@ pub fn copy_to_user<M: Machine>(
     from: &[u8],
 ) -> Result<(), BadBuffer> {
     for chunk in chunks(address, from.len())? {
-        let frame = resolve(space, chunk.address, Access::WRITE)?;
         let part = &from[chunk.offset..chunk.offset + chunk.length];
-        direct::write(machine, frame, chunk.address.page_offset(), part);
+        let offset = chunk.address.page_offset();
+        with_chunk(space, &chunk, Access::WRITE, |frame| direct::write(machine, frame, offset, part))?;
     }
     Ok(())
 }
 
 /// Whether `length` bytes at `address` can all be written.
 pub fn check_writable<M: Machine>(space: &AddressSpace<M>, address: u64, length: usize) -> Result<(), BadBuffer> {
-    chunks(address, length)?.try_for_each(|chunk| resolve(space, chunk.address, Access::WRITE).map(|_| ()))
+    chunks(address, length)?.try_for_each(|chunk| with_chunk(space, &chunk, Access::WRITE, drop))
 }
 
 #[cfg(test)]
