@@ -29,6 +29,8 @@ const SET_ASIDE: usize = 16;
 pub struct Ring {
     base: *mut u8,
     next_user_data: u64,
+    /// Submissions whose completion was not taken out of the queue.
+    outstanding: u32,
     set_aside: [Option<CompletionEntry>; SET_ASIDE],
 }
 
@@ -55,7 +57,12 @@ unsafe impl Sync for Shared {}
 
 static SHARED: Shared = Shared {
     taken: AtomicBool::new(true),
-    ring: UnsafeCell::new(Ring { base: ptr::null_mut(), next_user_data: 1 << 63, set_aside: [None; SET_ASIDE] }),
+    ring: UnsafeCell::new(Ring {
+        base: ptr::null_mut(),
+        next_user_data: 1 << 63,
+        outstanding: 0,
+        set_aside: [None; SET_ASIDE],
+    }),
 };
 
 /// Makes the ring at `address` the program's.
@@ -104,6 +111,7 @@ impl Ring {
         // there, as its head says.
         unsafe { self.base.wrapping_add(slot).cast::<SubmissionEntry>().write(*entry) };
         self.word(header::SQ_TAIL).store(tail.wrapping_add(1), Ordering::Release);
+        self.outstanding = self.outstanding.saturating_add(1);
         Ok(())
     }
 
@@ -139,11 +147,18 @@ impl Ring {
         // SAFETY: the slot lies in the ring's third page, is aligned, and was filled by the kernel, as its tail says.
         let entry = unsafe { self.base.wrapping_add(slot).cast::<CompletionEntry>().read() };
         self.word(header::CQ_HEAD).store(head.wrapping_add(1), Ordering::Release);
+        self.outstanding = self.outstanding.saturating_sub(1);
         Some(entry)
     }
 
-    /// Calls a method and waits for its completion. The results or the exception are in `results`.
+    /// Calls a method and waits for its completion. The results or the exception are in `results`. Refused if more
+    /// completions could come before than can be set aside: a call that was submitted must be waited for, since the
+    /// kernel writes to `results`.
     pub fn call(&mut self, handle: u64, request: &Request<'_>, results: &mut [u8]) -> Result<Completed, CallError> {
+        let set_aside = self.set_aside.iter().flatten().count();
+        if set_aside + self.outstanding as usize > SET_ASIDE {
+            return Err(CallError::TooManyOutstanding);
+        }
         let mut params = [0; PARAMS_BYTES];
         let params_len = request.encode(&mut params)?;
         let user_data = self.next_user_data;
@@ -177,8 +192,10 @@ impl Ring {
                 if entry.user_data == user_data {
                     return Ok(entry);
                 }
-                let free = self.set_aside.iter_mut().find(|slot| slot.is_none());
-                *free.ok_or(CallError::TooManyOutstanding)? = Some(entry);
+                // There is a free one: `call` has counted.
+                if let Some(free) = self.set_aside.iter_mut().find(|slot| slot.is_none()) {
+                    *free = Some(entry);
+                }
             }
             self.enter(1, WAIT_FOREVER)?;
         }

@@ -28,5 +28,6 @@ fn everything(findings: &mut Findings) -> Result<(), CallError> {
     transport::bad_handles(findings)?;
     transport::bad_methods(findings)?;
     transport::bad_pointers(findings)?;
+    transport::too_many_outstanding(findings)?;
     transport::bad_entries(findings)
 }

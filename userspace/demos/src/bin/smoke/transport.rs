@@ -118,6 +118,23 @@ pub fn bad_pointers(findings: &mut Findings) -> Result<(), CallError> {
     refused(findings, "a cut message", &entry, TransportError::MalformedMessage)
 }
 
+/// A call is refused, before the kernel sees it, while more completions could come before its own than the ring can
+/// set aside.
+pub fn too_many_outstanding(findings: &mut Findings) -> Result<(), CallError> {
+    const NOPS: u32 = 17;
+    let timer = Timer::granted()?;
+    let submitted = ring::with(|ring| (0..NOPS).all(|number| ring.submit_nop(number.into(), 0).is_ok()));
+    findings.check(submitted == Some(true), format_args!("{NOPS} NOPs: {submitted:?}"));
+    let outcome = timer.now_ns();
+    findings.check(outcome == Err(CallError::TooManyOutstanding), format_args!("a call behind them gave {outcome:?}"));
+    let taken = ring::with(|ring| {
+        ring.enter(NOPS, u64::MAX)?;
+        Ok::<_, CallError>(core::iter::from_fn(|| ring.complete()).count())
+    });
+    findings.check(taken == Some(Ok(NOPS as usize)), format_args!("completions of the NOPs alone: {taken:?}"));
+    timer.now_ns().map(|_| ())
+}
+
 /// Entries whose fields make no sense.
 pub fn bad_entries(findings: &mut Findings) -> Result<(), CallError> {
     let entry = SubmissionEntry { operation: 99, user_data: 13, ..Default::default() };
