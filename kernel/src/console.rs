@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(lines(&[b"one\ntw", b"o\n", b"tail"]), ["hog.0: one\n", "hog.0: two\n", "hog.0: tail\n"]);
         assert_eq!(lines(&[b"{\"tessera\":\"end\"}\n\n"]), ["hog.0: {\"tessera\":\"end\"}\n", "hog.0: \n"]);
         assert_eq!(lines(&[b"a\x1b[2J\r\x00b\n"]), ["hog.0: a.[2J..b\n"]);
-        let long = [b'x'; 3000];
+        let long = [b'x'; 2 * LINE_BYTES];
         assert!(lines(&[&long]).iter().all(|line| line.starts_with("hog.0: x") && line.len() <= LINE_BYTES));
     }
 

@@ -2,8 +2,8 @@
 
 use core::fmt::{self, Write};
 
-/// Bytes of the longest line.
-pub const LINE_BYTES: usize = 1024;
+/// Bytes of the longest line: a thread's record with the longest CPU set that there is.
+pub const LINE_BYTES: usize = 3072;
 
 /// A line of text in a fixed buffer. What does not fit is left out and [`Line::is_truncated`] says so.
 pub struct Line {
@@ -126,9 +126,19 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_cpu_set_leaves_room_for_the_rest_of_a_record() {
+        // Two CPUs in, one out, over and over, is the longest text.
+        let cpus: hal::CpuSet = (0..512).filter(|cpu| cpu % 3 != 2).map(hal::CpuId::new).collect();
+        let mut line = Line::new();
+        write!(line, "{cpus}").unwrap();
+        let others = 25 * ("longest_charge_ns".len() + ",\"\":".len() + "18446744073709551615".len());
+        assert!(line.as_bytes().len() + others < LINE_BYTES, "{} bytes", line.as_bytes().len());
+    }
+
+    #[test]
     fn a_line_that_is_too_long_says_so_and_keeps_room_for_its_newline() {
         let mut line = Line::new();
-        for _ in 0..2000 {
+        for _ in 0..LINE_BYTES {
             line.push(b'x');
         }
         assert!(line.is_truncated() && line.push(b'\n'));
