@@ -15,6 +15,8 @@ const PORT: u16 = 0x3f8;
 pub const ISA_INTERRUPT: u8 = 4;
 /// How often a writer tries for the lock before it writes anyway: whoever holds it was stopped by a panic.
 const PATIENCE: u32 = 10_000_000;
+/// Bytes that the device takes at once. Interrupts are let in after so many.
+const FIFO_BYTES: usize = 16;
 /// How often a full transmitter is polled for one byte: longer than 16 bytes take at 9600 baud.
 const TRANSMIT_POLLS: u32 = 10_000_000;
 
@@ -50,12 +52,15 @@ impl Serial {
         Self { sender: Mutex::new(sender), receiver: Mutex::new(uart()) }
     }
 
-    /// Sends all bytes, waiting for the device.
+    /// Sends all bytes, waiting for the device, with interrupts masked for a few of them at a time. Callers take turns:
+    /// bytes of two that write at once would mix.
     pub fn write(&self, bytes: &[u8]) {
-        without_interrupts(|| match self.patient_lock() {
-            Some(mut sender) => send(&mut sender, bytes),
-            None => send(&mut uart(), bytes),
-        });
+        for piece in bytes.chunks(FIFO_BYTES) {
+            without_interrupts(|| match self.patient_lock() {
+                Some(mut sender) => send(&mut sender, piece),
+                None => send(&mut uart(), piece),
+            });
+        }
     }
 
     /// The next byte that was received.
