@@ -4,7 +4,8 @@
 //! under each, device registers from [`DEVICES`] and firmware tables from [`FIRMWARE`] (at their physical address plus
 //! the window's), the kernel's image at -2 GiB. All root entries of the upper half exist once `build` has returned, so
 //! that every root that copies them sees later mappings too. Kernel mappings are global and are never changed or
-//! removed. No page is ever writable and executable, under any of its addresses. Lock level: leaf.
+//! removed. No page of the kernel's image is writable under one of its addresses and executable under another. A
+//! program's code and the trampoline can be written through the direct map, by the kernel alone. Lock level: leaf.
 
 use crate::features::{Features, features};
 use crate::image::Image;
