@@ -99,7 +99,8 @@ impl Ring {
     /// # Safety
     ///
     /// If the entry is a CALL whose addresses lie in memory of this program, then the results buffer stays alive and
-    /// untouched until the completion was taken, and the parameters until the program has entered the kernel.
+    /// untouched until the completion was taken, and the parameters until the program has entered the kernel. The
+    /// highest bit of the user data is clear: [`Ring::call`] knows its own completions by it.
     pub unsafe fn submit(&mut self, entry: &SubmissionEntry) -> Result<(), QueueFull> {
         let tail = self.word(header::SQ_TAIL).load(Ordering::Relaxed);
         let head = self.word(header::SQ_HEAD).load(Ordering::Acquire);
@@ -115,8 +116,10 @@ impl Ring {
         Ok(())
     }
 
-    /// Submits a NOP, which completes with `argument` as its value.
-    pub fn submit_nop(&mut self, user_data: u64, argument: u64) -> Result<(), QueueFull> {
+    /// Submits a NOP, which completes with `argument` as its value. Its user data has 32 bits, so that it is never taken
+    /// for a call's.
+    pub fn submit_nop(&mut self, user_data: u32, argument: u64) -> Result<(), QueueFull> {
+        let user_data = user_data.into();
         let entry = SubmissionEntry { operation: Operation::Nop as u8, user_data, argument, ..Default::default() };
         // SAFETY: a NOP has no buffers.
         unsafe { self.submit(&entry) }

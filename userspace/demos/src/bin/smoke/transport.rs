@@ -123,7 +123,7 @@ pub fn bad_pointers(findings: &mut Findings) -> Result<(), CallError> {
 pub fn too_many_outstanding(findings: &mut Findings) -> Result<(), CallError> {
     const NOPS: u32 = 17;
     let timer = Timer::granted()?;
-    let submitted = ring::with(|ring| (0..NOPS).all(|number| ring.submit_nop(number.into(), 0).is_ok()));
+    let submitted = ring::with(|ring| (0..NOPS).all(|number| ring.submit_nop(number, 0).is_ok()));
     findings.check(submitted == Some(true), format_args!("{NOPS} NOPs: {submitted:?}"));
     let outcome = timer.now_ns();
     findings.check(outcome == Err(CallError::TooManyOutstanding), format_args!("a call behind them gave {outcome:?}"));

@@ -25,11 +25,11 @@ pub fn nop(findings: &mut Findings) -> Result<(), CallError> {
 /// A full submission queue is consumed in order.
 pub fn many_outstanding(findings: &mut Findings) -> Result<(), CallError> {
     let in_order = ring::with(|ring| {
-        let mut submitted = 0;
-        while ring.submit_nop(submitted, submitted * 3).is_ok() {
+        let mut submitted = 0_u32;
+        while ring.submit_nop(submitted, u64::from(submitted) * 3).is_ok() {
             submitted += 1;
         }
-        ring.enter(submitted as u32, u64::MAX)?;
+        ring.enter(submitted, u64::MAX)?;
         let mut in_order = 0;
         while let Some(entry) = ring.complete() {
             in_order += u64::from(entry.user_data == in_order && entry.value == in_order * 3);
