@@ -73,6 +73,19 @@ fn a_busy_cpu_keeps_the_grid_and_an_idle_one_has_no_timer_at_all() {
 }
 
 #[test]
+fn a_decision_between_a_grid_point_and_its_fire_does_not_skip_the_points_jobs() {
+    let mut driver = Driver::new(1, Policy::Eevdf);
+    driver.spawn(on(&[0], 64), Program::Hog);
+    for _ in 0..10 {
+        let point = driver.machine.armed(cpu(0)).expect("a busy CPU has a grid");
+        driver.machine.set_now(point.saturating_add(us(3)));
+        driver.decide(cpu(0), |dispatcher| dispatcher.reconsider());
+        driver.run(us(1));
+    }
+    assert_eq!(driver.dispatcher.cpu_snapshot(cpu(0)).expect("it exists").grid_fires, 10);
+}
+
+#[test]
 fn a_fire_that_comes_for_nothing_is_counted_as_such() {
     let mut driver = Driver::new(1, Policy::Eevdf);
     driver.spawn(on(&[0], 64), Program::Hog);

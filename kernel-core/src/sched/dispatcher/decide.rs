@@ -109,6 +109,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         }
         queue = self.fire_timers(queue, now, expired);
         if reasons.contains(Reasons::GRID) {
+            queue.armed.grid = None;
             queue.search_again = false;
             queue = self.balance(queue);
         }

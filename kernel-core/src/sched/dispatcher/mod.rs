@@ -359,10 +359,8 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             slice_end: competed.map(|current| current.slice_end),
             release: queue.release.next_refill(),
             timer: queue.timers.next_deadline(&self.timers),
-            grid: needs_grid.then(|| match queue.armed.grid {
-                Some(point) if point > now => point,
-                _ => now.next_multiple_of(self.config.grid),
-            }),
+            // A point that has come stands until its fire was served: a decision in between must not skip its jobs.
+            grid: needs_grid.then(|| queue.armed.grid.unwrap_or_else(|| now.next_multiple_of(self.config.grid))),
             ..Sources::NONE
         };
         let first = queue.armed.first();
