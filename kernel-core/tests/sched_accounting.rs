@@ -57,6 +57,33 @@ fn interrupt_time_belongs_to_no_thread() {
 }
 
 #[test]
+fn a_wait_is_counted_while_it_lasts_and_a_move_to_another_queue_does_not_end_it() {
+    let mut driver = Driver::new(2, Policy::Eevdf);
+    for index in [0, 1] {
+        let request = Some(ms(100));
+        driver.spawn(kernel_core::sched::Attributes { request, ..on(&[index], 10_000) }, Program::Hog);
+    }
+    driver.run(ms(200));
+    let waiter = driver.spawn(on(&[0], 1), Program::Hog);
+    let snapshot = |driver: &Driver| driver.dispatcher.snapshot(waiter).expect("it lives");
+    driver.run(ms(30));
+    let first = snapshot(&driver);
+    assert_eq!((first.dispatches, first.longest_wait, first.runnable), (0, ms(30), ms(30)), "it still waits");
+    driver.act(cpu(0), |dispatcher| dispatcher.set_affinity(waiter, on(&[1], 1).affinity)).expect("it lives");
+    driver.run(ms(40));
+    let second = snapshot(&driver);
+    assert_eq!((second.cpu, second.dispatches), (cpu(1), 0));
+    assert_eq!((second.longest_wait, second.runnable), (ms(70), ms(70)));
+    driver.act(cpu(0), |dispatcher| dispatcher.set_affinity(waiter, on(&[0], 1).affinity)).expect("it lives");
+    while snapshot(&driver).dispatches == 0 {
+        driver.run(ms(1));
+    }
+    let third = snapshot(&driver);
+    assert_eq!(third.longest_wait, third.runnable, "it was one wait");
+    assert!(third.longest_wait >= ms(70));
+}
+
+#[test]
 fn a_busy_cpu_keeps_the_grid_and_an_idle_one_has_no_timer_at_all() {
     let mut driver = Driver::new(2, Policy::Eevdf);
     driver.spawn(on(&[0], 64), Program::Hog);
@@ -83,6 +110,20 @@ fn a_decision_between_a_grid_point_and_its_fire_does_not_skip_the_points_jobs() 
         driver.run(us(1));
     }
     assert_eq!(driver.dispatcher.cpu_snapshot(cpu(0)).expect("it exists").grid_fires, 10);
+}
+
+#[test]
+fn a_clockevent_that_could_not_be_armed_is_tried_again_at_the_next_decision() {
+    let mut driver = Driver::new(1, Policy::Eevdf);
+    driver.machine.break_clockevent(cpu(0), true);
+    driver.spawn(on(&[0], 64), Program::Hog);
+    assert_eq!(driver.machine.armed(cpu(0)), None);
+    let failures = driver.dispatcher.cpu_snapshot(cpu(0)).expect("it exists").arm_failures;
+    assert!(failures > 0);
+    driver.machine.break_clockevent(cpu(0), false);
+    driver.decide(cpu(0), |dispatcher| dispatcher.reconsider());
+    assert!(driver.machine.armed(cpu(0)).is_some(), "a busy CPU has a timer as soon as it can have one");
+    assert_eq!(driver.dispatcher.cpu_snapshot(cpu(0)).expect("it exists").arm_failures, failures);
 }
 
 #[test]

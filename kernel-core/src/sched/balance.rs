@@ -123,9 +123,8 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             return None;
         };
         let slot = self.first_acceptable(&queue, bound, accepts)?;
-        let now = self.hal().now();
-        queue.bring_up_to_date(&self.threads, now);
-        queue.dequeue(&self.threads, slot, now);
+        queue.bring_up_to_date(&self.threads, self.hal().now());
+        queue.dequeue(&self.threads, slot);
         self.publish(&mut queue);
         Some(slot)
     }
@@ -173,11 +172,11 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             let weight = u64::from(entity.weight.get().get());
             entity.may_run_on(cpu) && mine + weight < theirs.mean.weights()
         });
-        let (mut queue, now) = self.lock_current();
+        let (mut queue, _) = self.lock_current();
         if let Some(slot) = slot {
             queue.counters.steals += 1;
             let lag = self.threads[slot].lag.get();
-            let _ = queue.enqueue(&self.threads, slot, lag, now);
+            let _ = queue.enqueue(&self.threads, slot, lag);
             // It waits among others now, and with other idle CPUs near.
             queue.unannounced += 1;
         }
@@ -226,12 +225,11 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         if queue.online {
             return None; // It has joined again.
         }
-        let now = self.hal().now();
-        queue.bring_up_to_date(&self.threads, now);
+        queue.bring_up_to_date(&self.threads, self.hal().now());
         let nodes = RunNodes(&self.threads);
         let movable = |slot: &Slot| !self.online.among(&self.threads[*slot].affinity()).is_empty();
         let slot = stealable(&queue.tree, &nodes).find(movable)?;
-        queue.dequeue(&self.threads, slot, now);
+        queue.dequeue(&self.threads, slot);
         self.publish(&mut queue);
         Some(slot)
     }

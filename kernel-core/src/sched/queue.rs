@@ -174,17 +174,15 @@ impl RunQueue {
         entity.left_at.set(self.mean.virtual_time());
     }
 
-    /// An entity that the caller has claimed joins and waits.
+    /// An entity that the caller has claimed joins and waits. Since when is the caller's to set: a move ends no wait.
     pub(super) fn enqueue<const WORDS: usize>(
         &mut self,
         threads: &Slab<Entity<WORDS>>,
         slot: Slot,
         lag: VirtualSpan,
-        now: Instant,
     ) -> Notice {
         let entity = &threads[slot];
         self.join(entity, lag);
-        entity.waiting_since.set(now);
         entity.joined_at_dispatch.set(self.counters.dispatches);
         entity.awaits_first_dispatch.set(true);
         self.tree.insert(&RunNodes(threads), slot);
@@ -209,12 +207,11 @@ impl RunQueue {
         if self.tree.len() == 1 { Notice::Rearm } else { Notice::Nothing }
     }
 
-    /// A queued entity leaves; the caller owns it then, as `Waking`.
-    pub(super) fn dequeue<const WORDS: usize>(&mut self, threads: &Slab<Entity<WORDS>>, slot: Slot, now: Instant) {
+    /// A queued entity leaves; the caller owns it then, as `Waking`. It goes on waiting.
+    pub(super) fn dequeue<const WORDS: usize>(&mut self, threads: &Slab<Entity<WORDS>>, slot: Slot) {
         let entity = &threads[slot];
         self.tree.remove(&RunNodes(threads), slot);
         self.leave(entity);
-        end_wait(entity, now);
         entity.home.move_to(ThreadState::Waking, self.cpu);
     }
 

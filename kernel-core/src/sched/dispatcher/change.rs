@@ -80,9 +80,8 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             self.kick_idle(affinity, cpu);
             return;
         }
-        let now = self.hal.now();
-        queue.bring_up_to_date(&self.threads, now);
-        queue.dequeue(&self.threads, slot, now);
+        queue.bring_up_to_date(&self.threads, self.hal.now());
+        queue.dequeue(&self.threads, slot);
         entity.set_affinity(affinity);
         self.announce(queue, Notice::Nothing);
         self.place_moved(slot, cpu);
@@ -102,9 +101,8 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
                 return Ok(Terminated::RunningOn(cpu));
             }
             Owned::OnQueue(mut queue, _) => {
-                let now = self.hal.now();
-                queue.bring_up_to_date(&self.threads, now);
-                queue.dequeue(&self.threads, slot, now);
+                queue.bring_up_to_date(&self.threads, self.hal.now());
+                queue.dequeue(&self.threads, slot);
                 self.announce(queue, Notice::Nothing);
             }
         }

@@ -87,7 +87,8 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
                 queue.make_current(&self.threads, receiver, slice_end);
             }
             _ => {
-                let notice = queue.enqueue(&self.threads, receiver, lag, now);
+                self.threads[receiver].waiting_since.set(now);
+                let notice = queue.enqueue(&self.threads, receiver, lag);
                 queue.unannounced += u32::from(notice != Notice::Reschedule);
             }
         }
@@ -179,12 +180,12 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
     }
 
     /// Takes the current thread off if it must not run here any more, or not now; then settles.
-    fn conclude<'a>(&'a self, mut queue: Guard<'a, H>, now: Instant) -> Next {
+    fn conclude<'a>(&'a self, mut queue: Guard<'a, H>, mut now: Instant) -> Next {
         self.drop_if_exiting(&mut queue);
         if let Some(current) = queue.current
             && (!queue.online || !self.threads[current.slot].may_run_on(queue.cpu))
         {
-            queue = self.send_current_away(queue);
+            (queue, now) = self.send_current_away(queue, now);
         } else if let Some(how) = queue.must_put_back(&self.threads, now) {
             queue.put_current_back(&self.threads, how, now);
         }
@@ -192,16 +193,19 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
     }
 
     /// Moves the current thread to a CPU where it may run. The queue is unlocked meanwhile.
-    fn send_current_away<'a>(&'a self, mut queue: Guard<'a, H>) -> Guard<'a, H> {
+    fn send_current_away<'a>(&'a self, mut queue: Guard<'a, H>, now: Instant) -> (Guard<'a, H>, Instant) {
         let cpu = queue.cpu;
         let moving = queue.take_current(&self.threads);
+        if let Some(slot) = moving {
+            self.threads[slot].waiting_since.set(now);
+        }
         queue.ledger.switch_to_thread(false);
         self.publish(&mut queue);
         drop(queue);
         if let Some(slot) = moving {
             self.place_moved(slot, cpu);
         }
-        self.lock_current().0
+        self.lock_current()
     }
 
     /// Finds the next thread, here or elsewhere. The caller has put the current one where it belongs.
@@ -309,7 +313,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
 
     /// Puts a stolen thread on this CPU's queue.
     fn bring_home(&self, slot: Slot, cpu: CpuId) -> Option<Guard<'_, H>> {
-        let (mut queue, now) = self.lock_current();
+        let (mut queue, _) = self.lock_current();
         if !queue.online {
             drop(queue);
             self.place_moved(slot, cpu);
@@ -317,7 +321,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         }
         queue.counters.steals += 1;
         let lag = self.threads[slot].lag.get();
-        let _ = queue.enqueue(&self.threads, slot, lag, now);
+        let _ = queue.enqueue(&self.threads, slot, lag);
         Some(queue)
     }
 }

@@ -371,7 +371,11 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         match first.map(|deadline| self.hal.arm(deadline)) {
             None => self.hal.disarm(),
             Some(Ok(())) => {}
-            Some(Err(_)) => queue.counters.arm_failures += 1,
+            Some(Err(_)) => {
+                // Not programmed after all: the next decision tries again.
+                queue.programmed = None;
+                queue.counters.arm_failures += 1;
+            }
         }
     }
 

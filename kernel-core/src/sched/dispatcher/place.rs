@@ -81,7 +81,10 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             let now = self.hal.now();
             queue.bring_up_to_date(&self.threads, now);
             let lag = self.arriving_lag(&queue, entity, slot, arrival);
-            let notice = queue.enqueue(&self.threads, slot, lag, now);
+            if !matches!(arrival, Arrival::Moved { .. }) {
+                entity.waiting_since.set(now);
+            }
+            let notice = queue.enqueue(&self.threads, slot, lag);
             self.announce(queue, notice);
             if notice != Notice::Reschedule && is_stealable {
                 self.kick_idle(&affinity, destination);

@@ -87,13 +87,19 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         let (entity, slot, owned) = self.own(thread)?;
         match owned {
             Owned::Claimed { last_cpu } => {
-                let snapshot = take(entity, ThreadState::Blocked, last_cpu);
+                let snapshot = take(entity, ThreadState::Blocked, last_cpu, Duration::ZERO);
                 self.give_back(entity, slot, last_cpu);
                 Ok(snapshot)
             }
             Owned::OnQueue(mut queue, state) => {
-                queue.bring_up_to_date(&self.threads, self.hal.now());
-                Ok(take(entity, state, queue.cpu))
+                let now = self.hal.now();
+                queue.bring_up_to_date(&self.threads, now);
+                // One that still waits has waited until now.
+                let waits = match state {
+                    ThreadState::Queued => now.saturating_duration_since(entity.waiting_since.get()),
+                    _ => Duration::ZERO,
+                };
+                Ok(take(entity, state, queue.cpu, waits))
             }
         }
     }
@@ -130,7 +136,12 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         .union(Requests::TIMER);
 }
 
-fn take<const WORDS: usize>(entity: &Entity<WORDS>, state: ThreadState, cpu: CpuId) -> Snapshot<WORDS> {
+fn take<const WORDS: usize>(
+    entity: &Entity<WORDS>,
+    state: ThreadState,
+    cpu: CpuId,
+    waits: Duration,
+) -> Snapshot<WORDS> {
     let counters = &entity.counters;
     Snapshot {
         weight: entity.weight.get(),
@@ -141,8 +152,8 @@ fn take<const WORDS: usize>(entity: &Entity<WORDS>, state: ThreadState, cpu: Cpu
         cpu,
         runtime: counters.runtime.get(),
         virtual_runtime_ns: counters.virtual_runtime.get(),
-        runnable: counters.runnable.get(),
-        longest_wait: counters.longest_wait.get(),
+        runnable: counters.runnable.get().saturating_add(waits),
+        longest_wait: counters.longest_wait.get().max(waits),
         most_passed_by: counters.most_passed_by.get(),
         longest_charge: counters.longest_charge.get(),
         dispatches: counters.dispatches.get(),
