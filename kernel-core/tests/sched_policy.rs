@@ -1,0 +1,284 @@
+//! What the policies promise, case by case, through the dispatcher: wake preemption, slices, changes in every state,
+//! handoff, balance and the counters that tell of them.
+#![cfg(not(any(loom, shuttle)))]
+
+mod sched_driver;
+
+use kernel_core::sched::{Attributes, Config, LatencyClass, Policy, ThreadId, ThreadState};
+use sched_driver::*;
+use tessera_hal::fake::FakeMachine;
+use tessera_hal::{CpuId, Duration, Requests, SchedHal};
+
+fn with_request(attributes: Attributes, request: Duration) -> Attributes {
+    Attributes { request: Some(request), ..attributes }
+}
+
+/// A thread that is created and never started: blocked, to be woken by hand.
+fn blocked(driver: &Driver, attributes: Attributes) -> ThreadId {
+    driver.dispatcher.create(attributes, 7).expect("room")
+}
+
+fn snapshot(driver: &Driver, thread: ThreadId) -> kernel_core::sched::Snapshot {
+    driver.dispatcher.snapshot(thread).expect("it lives")
+}
+
+#[test]
+fn a_woken_thread_that_is_due_first_runs_at_once_and_one_that_is_not_waits() {
+    for policy in POLICIES {
+        let mut driver = Driver::new(1, policy);
+        let hog = driver.spawn(with_request(on(&[0], 64), ms(50)), Program::Hog);
+        driver.run(ms(11));
+        let (urgent, patient) = (
+            blocked(&driver, with_request(on(&[0], 64), ms(1))),
+            blocked(&driver, with_request(on(&[0], 64), ms(100))),
+        );
+        driver.act(cpu(0), |dispatcher| dispatcher.wake(patient)).expect("it lives");
+        assert_eq!(driver.running[0], Some(hog), "{policy:?}: due later, it waits");
+        driver.act(cpu(0), |dispatcher| dispatcher.wake(urgent)).expect("it lives");
+        assert_eq!(driver.running[0], Some(urgent), "{policy:?}: due first, it needs no tick");
+        assert_eq!((snapshot(&driver, hog).preemptions, snapshot(&driver, urgent).preemptions), (1, 0));
+        assert_eq!(snapshot(&driver, patient).preemptions, 0);
+    }
+}
+
+#[test]
+fn eevdf_gives_a_preempted_thread_the_rest_of_its_request_and_wfq_a_new_one() {
+    for (policy, slice) in [(Policy::Eevdf, ms(8)), (Policy::Wfq, ms(10))] {
+        let config = Config { policy, grid: ms(1_000), ..Config::new(1) };
+        let mut driver = Driver::with(FakeMachine::new(1), config);
+        let hog = driver.spawn(with_request(on(&[0], 64), ms(10)), Program::Hog);
+        driver.run(ms(20));
+        let rival = driver.spawn(with_request(on(&[0], 64), ms(12)), Program::Hog);
+        assert_eq!(driver.running[0], Some(hog));
+        driver.run(ms(2));
+        let urgent = blocked(&driver, with_request(on(&[0], 64), us(100)));
+        driver.act(cpu(0), |dispatcher| dispatcher.wake(urgent)).expect("it lives");
+        assert_eq!(driver.running[0], Some(urgent), "{policy:?}");
+        driver.decide(cpu(0), |dispatcher| dispatcher.block_current());
+        // Eevdf lets the rival go first, since the hog is ahead of it.
+        while driver.running[0] == Some(rival) {
+            driver.run(us(10));
+        }
+        assert_eq!(driver.running[0], Some(hog), "{policy:?}");
+        let rest = driver.machine.armed(cpu(0)).expect("somebody waits").saturating_duration_since(driver.now());
+        assert!(rest <= slice && rest > slice.saturating_sub(us(11)), "{policy:?}: {rest}");
+    }
+}
+
+#[test]
+fn classes_have_requests_of_their_own() {
+    for (class, request) in [
+        (LatencyClass::Interactive, ms(1)),
+        (LatencyClass::Normal, ms(2)),
+        (LatencyClass::Batch, ms(8)),
+        (LatencyClass::IpcServer, ms(2)),
+    ] {
+        let mut driver = Driver::new(1, Policy::Eevdf);
+        let thread = driver.spawn(Attributes { class, ..on(&[0], 64) }, Program::Hog);
+        assert_eq!(snapshot(&driver, thread).request, request, "{class:?}");
+        driver.act(cpu(0), |dispatcher| dispatcher.set_class(thread, LatencyClass::Batch)).expect("it lives");
+        assert_eq!(snapshot(&driver, thread).request, ms(8));
+    }
+}
+
+#[test]
+fn a_thread_that_ran_alone_is_not_overdue_when_a_rival_comes() {
+    for policy in POLICIES {
+        let mut driver = Driver::new(1, policy);
+        let alone = driver.spawn(on(&[0], 64), Program::Hog);
+        driver.run(ms(25));
+        let rival = driver.spawn(on(&[0], 64), Program::Hog);
+        assert_eq!(driver.running[0], Some(alone), "{policy:?}: within its request it goes on");
+        driver.run(us(2_100));
+        assert_eq!(driver.running[0], Some(rival), "{policy:?}: and no longer than that");
+    }
+}
+
+#[test]
+fn a_changed_request_or_weight_ends_the_running_slice_at_its_new_end() {
+    for policy in POLICIES {
+        let mut driver = Driver::new(1, policy);
+        let runs = driver.spawn(with_request(on(&[0], 64), ms(9)), Program::Hog);
+        driver.run(ms(10));
+        driver.spawn(with_request(on(&[0], 64), ms(90)), Program::Hog);
+        driver.run(us(500));
+        assert_eq!(driver.running[0], Some(runs));
+        let begun = snapshot(&driver, runs);
+        driver.act(cpu(0), |dispatcher| dispatcher.set_request(runs, Some(ms(2)))).expect("it lives");
+        let armed = driver.machine.armed(cpu(0)).expect("somebody waits");
+        assert!(armed <= driver.now().saturating_add(ms(2)), "{policy:?}: {begun:?}");
+    }
+}
+
+#[test]
+fn one_who_asks_for_a_longer_request_makes_room_for_those_due_before_and_a_queued_one_for_a_shorter_comes_first() {
+    for policy in POLICIES {
+        let mut driver = Driver::new(1, policy);
+        let runs = driver.spawn(with_request(on(&[0], 64), ms(10)), Program::Hog);
+        driver.run(ms(1));
+        let waits = driver.spawn(with_request(on(&[0], 64), ms(20)), Program::Hog);
+        assert_eq!(driver.running[0], Some(runs), "{policy:?}");
+        driver.act(cpu(0), |dispatcher| dispatcher.set_request(waits, Some(ms(1)))).expect("it lives");
+        let eligible_first = driver.running[0];
+        assert_eq!(eligible_first, Some(waits), "{policy:?}: the queued one is due first now");
+        driver.act(cpu(0), |dispatcher| dispatcher.set_request(waits, Some(ms(100)))).expect("it lives");
+        assert_eq!(driver.running[0], Some(runs), "{policy:?}: and the running one is not any more");
+    }
+}
+
+#[test]
+fn what_a_thread_ran_before_a_weight_change_is_charged_at_the_old_weight() {
+    for policy in POLICIES {
+        let mut driver = Driver::new(1, policy);
+        let thread = driver.spawn(on(&[0], 64), Program::Hog);
+        driver.machine.advance(ms(5));
+        driver.act(cpu(0), |dispatcher| dispatcher.set_weight(thread, weight(6_400))).expect("it lives");
+        assert_eq!(snapshot(&driver, thread).virtual_runtime_ns, 5_000_000, "{policy:?}");
+        driver.machine.advance(ms(5));
+        assert_eq!(snapshot(&driver, thread).virtual_runtime_ns, 5_050_000, "{policy:?}");
+    }
+}
+
+#[test]
+fn charges_of_a_nanosecond_each_add_up_at_any_weight() {
+    let mut driver = Driver::new(1, Policy::Eevdf);
+    driver.checked = false;
+    let thread = driver.spawn(on(&[0], 10_000), Program::Hog);
+    for _ in 0..10_000 {
+        driver.machine.advance(Duration::from_nanos(1));
+        snapshot(&driver, thread);
+    }
+    assert_eq!(snapshot(&driver, thread).virtual_runtime_ns, 64);
+}
+
+/// A thread in debt, blocked: it got a slice of 40 ms ahead of an equal one.
+fn debtor(policy: Policy) -> (Driver, ThreadId, ThreadId) {
+    let mut driver = Driver::new(1, policy);
+    let debtor = driver.spawn(with_request(on(&[0], 64), ms(40)), Program::Hog);
+    driver.run(ms(40));
+    let hog = driver.spawn(with_request(on(&[0], 64), ms(40)), Program::Hog);
+    driver.run(ms(39));
+    assert_eq!(driver.running[0], Some(debtor));
+    driver.decide(cpu(0), |dispatcher| dispatcher.block_current());
+    assert_eq!(driver.running[0], Some(hog));
+    (driver, debtor, hog)
+}
+
+/// How long after its wake-up a thread is dispatched.
+fn wait_of(driver: &mut Driver, thread: ThreadId) -> Duration {
+    let before = driver.now();
+    driver.act(cpu(0), |dispatcher| dispatcher.wake(thread)).expect("it lives");
+    while driver.running[0] != Some(thread) {
+        driver.run(us(500));
+    }
+    driver.now().saturating_duration_since(before)
+}
+
+#[test]
+fn a_debt_that_stands_is_worth_the_same_service_at_another_weight() {
+    let (mut driver, debtor, _) = debtor(Policy::Eevdf);
+    driver.run(us(100));
+    driver.act(cpu(0), |dispatcher| dispatcher.set_weight(debtor, weight(6_400))).expect("it lives");
+    driver.run(ms(1));
+    // 20 ms of debt at 64 are 200 us at 6,400, and these have passed.
+    driver.act(cpu(0), |dispatcher| dispatcher.set_request(debtor, Some(ms(1)))).expect("it lives");
+    let waited = wait_of(&mut driver, debtor);
+    assert!(waited <= us(500), "it waited {waited}");
+}
+
+#[test]
+fn a_full_round_of_timers_is_followed_by_another_at_once() {
+    let driver = Driver::new(1, Policy::Eevdf);
+    driver.dispatcher.reserve_timers(100).expect("memory");
+    for number in 0..100 {
+        driver.dispatcher.arm_timer(driver.now(), number).expect("room");
+    }
+    let mut fired = 0;
+    for _ in 0..2 {
+        let taken = driver.machine.request_word(cpu(0)).take().requests;
+        let before = driver.machine.mask_interrupts();
+        let _ = driver.dispatcher.serve(taken | Requests::TIMER, &mut |_| fired += 1);
+        driver.machine.restore_interrupts(before);
+        assert_eq!(driver.machine.request_word(cpu(0)).is_pending(), fired == 64);
+    }
+    assert_eq!(fired, 100);
+}
+
+#[test]
+fn a_woken_thread_goes_to_an_idle_cpu_and_otherwise_to_its_last_one() {
+    let machine = FakeMachine::with_domains(1, 2, 2, 1);
+    let mut driver = Driver::with(machine, Config::new(4));
+    let busy: Vec<_> = [0, 1, 3].map(|index| driver.spawn(on(&[index], 64), Program::Hog)).into();
+    let thread = driver.spawn(on(&[3], 64), Program::Hog);
+    driver.run(ms(1));
+    while driver.running[3] != Some(thread) {
+        driver.run(ms(1));
+    }
+    driver.decide(cpu(3), |dispatcher| dispatcher.block_current());
+    driver.act(cpu(0), |dispatcher| dispatcher.set_affinity(thread, first(4))).expect("it lives");
+    driver.act(cpu(0), |dispatcher| dispatcher.wake(thread)).expect("it lives");
+    assert_eq!(driver.running[2], Some(thread), "CPU 2 was idle, and near");
+    assert_eq!(snapshot(&driver, thread).migrations, 1);
+    driver.decide(cpu(2), |dispatcher| dispatcher.block_current());
+    driver.spawn(on(&[2], 10_000), Program::Hog);
+    driver.act(cpu(0), |dispatcher| dispatcher.wake(thread)).expect("it lives");
+    assert_eq!(snapshot(&driver, thread).cpu, cpu(2), "nobody is idle, so it stays, though others are less loaded");
+    assert_eq!(busy.len(), 3);
+}
+
+#[test]
+fn an_idle_cpu_comes_for_the_most_delayed_thread() {
+    let mut driver = Driver::new(4, Policy::Eevdf);
+    driver.checked = false;
+    let keeps = driver.spawn(on(&[3], 64), Program::Job(ms(31)));
+    for index in [0, 1, 2] {
+        driver.spawn(with_request(on(&[index], 64), ms(100)), Program::Hog);
+    }
+    driver.run(ms(1));
+    // The one on CPU 2 has waited longest when CPU 3 becomes idle.
+    let mut waiters = Vec::new();
+    for index in [2, 1, 0] {
+        waiters.push(driver.spawn(with_request(on(&[index, 3], 64), ms(100)), Program::Hog));
+        driver.run(ms(5));
+    }
+    driver.run(ms(16));
+    assert!(driver.dispatcher.snapshot(keeps).is_err(), "the job has ended");
+    assert_eq!(driver.running[3], Some(waiters[0]));
+}
+
+#[test]
+fn the_counters_tell_switches_blocks_and_preemptions_apart() {
+    let mut driver = Driver::new(1, Policy::Eevdf);
+    let first = driver.spawn(on(&[0], 64), Program::Hog);
+    driver.run(ms(10));
+    let before = driver.dispatcher.cpu_snapshot(cpu(0)).expect("it exists").switches;
+    let second = driver.spawn(on(&[0], 64), Program::Hog);
+    driver.run(ms(100));
+    let switches = driver.dispatcher.cpu_snapshot(cpu(0)).expect("it exists").switches - before;
+    assert!((45..=55).contains(&switches), "{switches} in 100 ms of slices of 2 ms");
+    for thread in [first, second] {
+        let snapshot = snapshot(&driver, thread);
+        assert_eq!((snapshot.preemptions, snapshot.voluntary_blocks), (0, 0), "slices that end preempt nobody");
+    }
+    let runs = driver.running[0].expect("one of them");
+    driver.act(cpu(0), |dispatcher| dispatcher.wake(runs)).expect("it lives");
+    driver.decide(cpu(0), |dispatcher| dispatcher.block_current());
+    assert_eq!(snapshot(&driver, runs).voluntary_blocks, 0, "a token was there: it did not block");
+    driver.decide(cpu(0), |dispatcher| dispatcher.block_current());
+    assert_eq!(snapshot(&driver, runs).voluntary_blocks, 1);
+}
+
+#[test]
+fn one_that_yields_begins_a_new_request_and_lets_its_equal_run() {
+    for policy in POLICIES {
+        let mut driver = Driver::new(1, policy);
+        let first = driver.spawn(on(&[0], 64), Program::Hog);
+        driver.run(ms(10));
+        let second = driver.spawn(on(&[0], 64), Program::Hog);
+        driver.run(us(500));
+        assert_eq!(driver.running[0], Some(first));
+        driver.decide(cpu(0), |dispatcher| dispatcher.yield_current());
+        assert_eq!(driver.running[0], Some(second), "{policy:?}");
+        assert_eq!(snapshot(&driver, first).preemptions, 0);
+    }
+}
