@@ -187,6 +187,44 @@ fn a_debt_that_stands_is_worth_the_same_service_at_another_weight() {
 }
 
 #[test]
+fn a_handoff_does_not_go_before_somebody_who_preempts_the_caller() {
+    for policy in POLICIES {
+        let mut driver = Driver::new(1, policy);
+        let server = blocked(&driver, with_request(on(&[0], 64), ms(100)));
+        let caller = driver.spawn(with_request(on(&[0], 64), ms(60)), Program::Hog);
+        driver.run(ms(1));
+        let urgent = blocked(&driver, with_request(on(&[0], 64), ms(1)));
+        driver.decide(cpu(0), |dispatcher| {
+            let _ = dispatcher.wake(urgent);
+            dispatcher.handoff_to(server)
+        });
+        assert_eq!(driver.running[0], Some(urgent), "{policy:?}");
+        assert_eq!(snapshot(&driver, caller).state, ThreadState::Blocked);
+        assert_eq!(snapshot(&driver, server).state, ThreadState::Queued);
+        driver.settle();
+        assert_eq!(driver.running[0], Some(urgent), "{policy:?}");
+    }
+}
+
+#[test]
+fn a_receiver_of_a_handoff_cannot_renew_the_slice_by_changing_itself() {
+    for policy in POLICIES {
+        let mut driver = Driver::new(1, policy);
+        let server = blocked(&driver, with_request(on(&[0], 64), ms(9)));
+        let caller = driver.spawn(with_request(on(&[0], 64), ms(9)), Program::Hog);
+        driver.run(ms(10));
+        driver.spawn(with_request(on(&[0], 64), ms(90)), Program::Hog);
+        driver.run(ms(5));
+        assert_eq!(driver.running[0], Some(caller));
+        let slice_end = driver.machine.armed(cpu(0)).expect("somebody waits");
+        driver.decide(cpu(0), |dispatcher| dispatcher.handoff_to(server));
+        assert_eq!(driver.running[0], Some(server), "{policy:?}");
+        driver.act(cpu(0), |dispatcher| dispatcher.set_weight(server, weight(65))).expect("it lives");
+        assert_eq!(driver.machine.armed(cpu(0)), Some(slice_end), "{policy:?}");
+    }
+}
+
+#[test]
 fn a_full_round_of_timers_is_followed_by_another_at_once() {
     let driver = Driver::new(1, Policy::Eevdf);
     driver.dispatcher.reserve_timers(100).expect("memory");

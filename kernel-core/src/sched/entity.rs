@@ -199,6 +199,7 @@ impl<const WORDS: usize> Entity<WORDS> {
         self.used.set(Duration::ZERO);
         self.lag.set(VirtualSpan::ZERO);
         self.left_at.set(VirtualTime::ZERO);
+        self.awaits_first_dispatch.set(false);
         self.counters.reset();
         self.home.reset(id.generation(), attributes.affinity.lowest().unwrap_or(CpuId::BOOT));
     }
@@ -245,6 +246,11 @@ impl<const WORDS: usize> Entity<WORDS> {
     /// What is left of the present request; at least one nanosecond.
     pub(super) fn rest_of_request(&self) -> Duration {
         self.request.get().saturating_sub(self.used.get()).max(Duration::from_nanos(1))
+    }
+
+    /// Leaves no more than `rest` of the present request; its deadline stays.
+    pub(super) fn use_all_but(&self, rest: Duration) {
+        self.used.set(self.request.get().saturating_sub(rest));
     }
 
     /// Starts a new request from where it stands now.

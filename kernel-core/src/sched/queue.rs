@@ -347,6 +347,11 @@ impl RunQueue {
         }
     }
 
+    /// Whether somebody due before the current thread has come since the last decision.
+    pub(super) fn is_due_to_be_preempted<const WORDS: usize>(&self, threads: &Slab<Entity<WORDS>>) -> bool {
+        self.resched && self.current.is_some_and(|current| self.is_challenged(threads, current))
+    }
+
     /// Whether the first of those who wait is due before the current thread.
     fn is_challenged<const WORDS: usize>(&self, threads: &Slab<Entity<WORDS>>, current: Current) -> bool {
         let virtual_time = self.mean.virtual_time();

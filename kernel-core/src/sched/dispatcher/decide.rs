@@ -75,7 +75,9 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
     /// As `handoff_to`, with the receiver claimed and permitted here.
     fn hand_over(&self, receiver: Slot, last_cpu: CpuId) -> Next {
         let (mut queue, now) = self.lock_current();
-        let rest = queue.current.map(|current| current.slice_end);
+        // Somebody who is due before the current thread, and for whom it has not made room yet, goes first.
+        let rest =
+            queue.current.map(|current| current.slice_end).filter(|_| !queue.is_due_to_be_preempted(&self.threads));
         let exited = self.drop_if_exiting(&mut queue);
         let blocked = !exited && self.block_in(&mut queue) == Some(Blocking::Blocked);
         let lag = self.lag_of_woken(&queue, receiver, last_cpu);
@@ -83,6 +85,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             Some(slice_end) if blocked && slice_end > now => {
                 let entity = &self.threads[receiver];
                 queue.join(entity, lag);
+                entity.use_all_but(slice_end.saturating_duration_since(now));
                 entity.home.move_to(ThreadState::Handoff, queue.cpu);
                 queue.make_current(&self.threads, receiver, slice_end);
             }
