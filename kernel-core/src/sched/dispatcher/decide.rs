@@ -237,8 +237,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         queue.search_round = 0;
         queue.search_again = false;
         let cpu = queue.cpu;
-        let was_idle = core::mem::take(&mut queue.in_idle_set);
-        if was_idle {
+        if core::mem::take(&mut queue.in_idle_set) {
             self.idle.remove(&self.hal, cpu);
         }
         self.publish(&mut queue);
@@ -247,9 +246,9 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             self.announce_waiters(&mut queue);
         }
         drop(queue);
-        if was_idle {
-            self.pass_summons_on(cpu);
-        }
+        // Also when it was not idle: whoever summons a CPU takes it out of the idle set first, so a summons may come
+        // after the CPU has found other work.
+        self.pass_summons_on(cpu);
         Next::Run(self.id(slot))
     }
 
