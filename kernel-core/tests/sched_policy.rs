@@ -225,6 +225,26 @@ fn a_receiver_of_a_handoff_cannot_renew_the_slice_by_changing_itself() {
 }
 
 #[test]
+fn a_decision_after_timers_counts_the_time_that_they_took() {
+    let mut driver = Driver::new(1, Policy::Eevdf);
+    let hog = driver.spawn(with_request(on(&[0], 64), ms(4)), Program::Hog);
+    driver.run(ms(8));
+    let waits = driver.spawn(with_request(on(&[0], 64), ms(90)), Program::Hog);
+    driver.run(ms(1));
+    assert_eq!(driver.running[0], Some(hog), "its slice ends 3 ms later");
+    let now = driver.now();
+    driver.machine.on(cpu(0), || driver.dispatcher.arm_timer(now, 0)).expect("room");
+    let machine = driver.machine.clone();
+    driver.decide(cpu(0), |dispatcher| {
+        dispatcher.serve(Requests::TIMER, &mut |_| {
+            machine.advance(ms(5));
+        })
+    });
+    assert_eq!(driver.running[0], Some(waits), "the slice was over when the timers were done");
+    assert_eq!(snapshot(&driver, waits).longest_wait, ms(6));
+}
+
+#[test]
 fn a_full_round_of_timers_is_followed_by_another_at_once() {
     let driver = Driver::new(1, Policy::Eevdf);
     driver.dispatcher.reserve_timers(100).expect("memory");

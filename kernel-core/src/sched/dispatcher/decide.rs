@@ -117,6 +117,9 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             queue.search_again = false;
             queue = self.balance(queue);
         }
+        // The queue was unlocked in between, and what was called took its time.
+        let now = self.hal.now();
+        queue.bring_up_to_date(&self.threads, now);
         self.conclude(queue, now)
     }
 
