@@ -285,6 +285,28 @@ fn a_woken_thread_goes_to_an_idle_cpu_and_otherwise_to_its_last_one() {
 }
 
 #[test]
+fn a_busy_cpu_evens_out_load_with_a_far_queue_even_if_a_near_one_has_nothing_for_it() {
+    let machine = FakeMachine::with_domains(1, 2, 2, 1);
+    let mut driver = Driver::with(machine, Config::new(4));
+    driver.spawn(on(&[0], 64), Program::Hog);
+    // CPU 1 is near and more loaded, but none of its threads may come.
+    for _ in 0..3 {
+        driver.spawn(on(&[1], 1_000), Program::Hog);
+    }
+    driver.spawn(on(&[1, 3], 1_000), Program::Hog);
+    driver.spawn(on(&[3], 10_000), Program::Hog);
+    let far: Vec<_> = (0..4).map(|_| driver.spawn(on(&[2], 64), Program::Hog)).collect();
+    for &thread in &far {
+        driver.act(cpu(2), |dispatcher| dispatcher.set_affinity(thread, on(&[0, 2], 64).affinity)).expect("it lives");
+    }
+    driver.run(ms(100));
+    let moved = far.iter().filter(|&&thread| snapshot(&driver, thread).cpu == CpuId::BOOT).count();
+    assert!((1..=2).contains(&moved), "{moved} of four came");
+    let loads = driver.dispatcher.cpu_snapshot(cpu(0)).expect("it exists");
+    assert!(loads.steals >= 1 && loads.steals <= 2, "{} steals: they do not go to and fro", loads.steals);
+}
+
+#[test]
 fn an_idle_cpu_comes_for_the_most_delayed_thread() {
     let mut driver = Driver::new(4, Policy::Eevdf);
     driver.checked = false;

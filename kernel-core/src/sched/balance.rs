@@ -157,20 +157,24 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             return queue;
         }
         let worth = |victim: &CpuId| self.published(*victim).load() > mine;
-        let found = self.domains.rings(cpu).iter().find_map(|ring| {
-            let waiting = self.waiting.among(ring);
-            let loads = |victim| core::cmp::Reverse(self.published(victim).load());
-            // The grid's count turns the choice round when a level has more than eight queues.
-            let round = queue.fires.periodic() as usize;
-            self.victims(&waiting, round, loads).iter().find(worth)
-        });
-        let Some(victim) = found else { return queue };
+        // The grid's count turns the choice round when a level has more than eight queues.
+        let round = queue.fires.periodic() as usize;
+        let loads = |victim| core::cmp::Reverse(self.published(victim).load());
+        let victims = |ring| self.victims(&self.waiting.among(ring), round, loads);
+        let rings = self.domains.rings(cpu);
+        if !rings.iter().any(|ring| victims(ring).iter().any(|victim| worth(&victim))) {
+            return queue;
+        }
         drop(queue);
         let mut bound = Bound { candidates: CANDIDATES, skip: 0, contended: false, given_up: false };
-        let slot = self.take_from(victim, &mut bound, |theirs, slot| {
+        let evens_out = |theirs: &RunQueue, slot: Slot| {
             let entity = &self.threads[slot];
             let weight = u64::from(entity.weight.get().get());
             entity.may_run_on(cpu) && mine + weight < theirs.mean.weights()
+        };
+        // A queue with nothing to take, however near or loaded, hides no other one.
+        let slot = rings.iter().find_map(|ring| {
+            victims(ring).iter().filter(worth).find_map(|victim| self.take_from(victim, &mut bound, evens_out))
         });
         let (mut queue, _) = self.lock_current();
         if let Some(slot) = slot {
