@@ -175,6 +175,15 @@ fn wait_of(driver: &mut Driver, thread: ThreadId) -> Duration {
 }
 
 #[test]
+fn a_debt_that_was_slept_off_does_not_come_back_with_a_smaller_weight() {
+    let (mut driver, debtor, _) = debtor(Policy::Eevdf);
+    driver.run(ms(100));
+    driver.act(cpu(0), |dispatcher| dispatcher.set_weight(debtor, weight(1))).expect("it lives");
+    let waited = wait_of(&mut driver, debtor);
+    assert!(waited <= ms(41), "it owed nothing any more and waited {waited}");
+}
+
+#[test]
 fn a_debt_that_stands_is_worth_the_same_service_at_another_weight() {
     let (mut driver, debtor, _) = debtor(Policy::Eevdf);
     driver.run(us(100));
