@@ -299,11 +299,12 @@ fn a_busy_cpu_evens_out_load_with_a_far_queue_even_if_a_near_one_has_nothing_for
     let mut driver = Driver::with(machine, Config::new(4));
     driver.spawn(on(&[0], 64), Program::Hog);
     // CPU 1 is near and more loaded, but none of its threads may come.
+    driver.spawn(on(&[3], 10_000), Program::Hog);
     for _ in 0..3 {
         driver.spawn(on(&[1], 1_000), Program::Hog);
     }
-    driver.spawn(on(&[1, 3], 1_000), Program::Hog);
-    driver.spawn(on(&[3], 10_000), Program::Hog);
+    let near = driver.spawn(on(&[1, 3], 1_000), Program::Hog);
+    assert_eq!(snapshot(&driver, near).cpu, cpu(1));
     let far: Vec<_> = (0..4).map(|_| driver.spawn(on(&[2], 64), Program::Hog)).collect();
     for &thread in &far {
         driver.act(cpu(2), |dispatcher| dispatcher.set_affinity(thread, on(&[0, 2], 64).affinity)).expect("it lives");
@@ -370,4 +371,73 @@ fn one_that_yields_begins_a_new_request_and_lets_its_equal_run() {
         assert_eq!(driver.running[0], Some(second), "{policy:?}");
         assert_eq!(snapshot(&driver, first).preemptions, 0);
     }
+}
+
+#[test]
+fn a_challenger_that_is_gone_before_the_decision_preempts_nobody() {
+    let mut driver = Driver::new(1, Policy::Eevdf);
+    let hog = driver.spawn(with_request(on(&[0], 64), ms(50)), Program::Hog);
+    driver.run(ms(50));
+    driver.spawn(with_request(on(&[0], 64), ms(100)), Program::Hog);
+    driver.run(ms(1));
+    let urgent = blocked(&driver, with_request(on(&[0], 64), ms(1)));
+    driver.decide(cpu(0), |dispatcher| {
+        let _ = dispatcher.wake(urgent);
+        let _ = dispatcher.terminate(urgent);
+        dispatcher.reconsider()
+    });
+    assert_eq!(driver.running[0], Some(hog));
+}
+
+#[test]
+fn a_debt_is_repaid_by_the_clock_of_the_queue_that_it_was_made_on() {
+    let mut driver = Driver::new(2, Policy::Eevdf);
+    // The clock of CPU 1 is 96 s ahead.
+    let host = driver.spawn(on(&[1], 1), Program::Hog);
+    driver.run(ms(1_500));
+    driver.act(cpu(1), |dispatcher| dispatcher.set_weight(host, weight(64))).expect("it lives");
+    let debtor = driver.spawn(with_request(on(&[0], 64), ms(40)), Program::Hog);
+    driver.run(ms(40));
+    driver.spawn(with_request(on(&[0], 64), ms(40)), Program::Hog);
+    driver.run(ms(39));
+    driver.decide(cpu(0), |dispatcher| dispatcher.block_current());
+    assert_eq!(snapshot(&driver, debtor).state, ThreadState::Blocked);
+    for change in [Some(ms(1)), Some(us(500))] {
+        driver.act(cpu(0), |dispatcher| dispatcher.set_request(debtor, change)).expect("it lives");
+    }
+    driver.act(cpu(0), |dispatcher| dispatcher.set_affinity(debtor, on(&[1], 64).affinity)).expect("it lives");
+    driver.act(cpu(0), |dispatcher| dispatcher.wake(debtor)).expect("it lives");
+    driver.run(ms(35));
+    assert_eq!(driver.running[1], Some(host), "20 ms of debt are 40 ms of the host's time");
+    driver.run(ms(10));
+    assert_ne!(snapshot(&driver, debtor).dispatches, 0);
+    assert!(snapshot(&driver, debtor).longest_wait >= ms(35));
+}
+
+#[test]
+fn a_clockevent_of_short_range_is_armed_again_until_the_point_has_come() {
+    let mut driver = Driver::new(1, Policy::Eevdf);
+    let range = tessera_hal::Clockevent { max: ms(3), ..driver.machine.clockevent() };
+    driver.machine.set_clockevent(range);
+    driver.spawn(on(&[0], 64), Program::Hog);
+    driver.run(ms(100));
+    let fires = driver.dispatcher.cpu_snapshot(cpu(0)).expect("it exists");
+    assert_eq!(fires.grid_fires, 10);
+    assert!(fires.fires.with_exactly(kernel_core::sched::Reasons::empty()) >= 30, "it was cut short");
+}
+
+#[test]
+fn balance_takes_from_the_most_loaded_queue_first() {
+    let mut driver = Driver::new(3, Policy::Eevdf);
+    driver.spawn(on(&[0], 64), Program::Hog);
+    for (index, count) in [(1, 3), (2, 6)] {
+        let hogs: Vec<_> = (0..count).map(|_| driver.spawn(on(&[index], 64), Program::Hog)).collect();
+        for hog in hogs {
+            let either = on(&[0, index], 64).affinity;
+            driver.act(cpu(index), |dispatcher| dispatcher.set_affinity(hog, either)).expect("it lives");
+        }
+    }
+    let waiting = |driver: &Driver, index| driver.dispatcher.cpu_snapshot(cpu(index)).expect("it exists").waiting;
+    driver.run(ms(10));
+    assert_eq!([0, 1, 2].map(|index| waiting(&driver, index)), [1, 2, 4]);
 }
