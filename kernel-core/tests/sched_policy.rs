@@ -303,8 +303,11 @@ fn a_busy_cpu_evens_out_load_with_a_far_queue_even_if_a_near_one_has_nothing_for
     for _ in 0..3 {
         driver.spawn(on(&[1], 1_000), Program::Hog);
     }
-    let near = driver.spawn(on(&[1, 3], 1_000), Program::Hog);
-    assert_eq!(snapshot(&driver, near).cpu, cpu(1));
+    // Two may go to CPU 3 only: at any time one of them waits.
+    for _ in 0..2 {
+        let near = driver.spawn(on(&[1, 3], 1_000), Program::Hog);
+        assert_eq!(snapshot(&driver, near).cpu, cpu(1));
+    }
     let far: Vec<_> = (0..4).map(|_| driver.spawn(on(&[2], 64), Program::Hog)).collect();
     for &thread in &far {
         driver.act(cpu(2), |dispatcher| dispatcher.set_affinity(thread, on(&[0, 2], 64).affinity)).expect("it lives");
