@@ -9,7 +9,7 @@ use qemu_targets::target::{self, Target};
 
 use super::kernels::Kernels;
 use super::runner::{Phase, Step};
-use crate::boot::{Policy, Switches};
+use crate::boot::{Architecture, Policy, Switches};
 use crate::trial::{self, Trial};
 
 /// Targets about shares, which exact counting can prove to a fraction of a percent.
@@ -33,6 +33,7 @@ pub fn phases(kernels: &Kernels) -> Vec<Phase> {
 /// Machines of unusual sizes and kinds.
 fn machines() -> Vec<(&'static str, Switches)> {
     let small = Switches { cpus: Some(1), ..Switches::default() };
+    let virt = Switches { arch: Architecture::Aarch64, ..small.clone() };
     let model = |model: &str| Switches { cpu_model: Some(model.to_owned()), ..Switches::default() };
     vec![
         ("smoke", Switches { memory: Some(64), ..small.clone() }),
@@ -40,6 +41,10 @@ fn machines() -> Vec<(&'static str, Switches)> {
         ("smoke", model("max,-x2apic,-smep,-smap,-umip")),
         ("smoke", model("qemu64")),
         ("fpu", model("qemu64")),
+        ("smoke", virt.clone()),
+        ("fpu", virt.clone()),
+        ("faults", virt.clone()),
+        ("thread-fairness", virt),
         ("default", Switches { cpus: Some(64), seconds: Some(5), ..Switches::default() }),
         ("spread", Switches { cpus: Some(288), seconds: Some(5), ..Switches::default() }),
     ]
@@ -65,6 +70,7 @@ fn judge(kernels: &Kernels, target: &Target, switches: &Switches) -> Result<Stri
 /// The target with all switches that are not the usual ones.
 fn title(name: &str, switches: &Switches) -> String {
     let mut words = vec![format!("target {name}")];
+    words.extend((switches.arch == Architecture::Aarch64).then(|| "virt".to_owned()));
     words.extend(switches.cpus.map(|cpus| format!("{cpus} CPUs")));
     words.extend(switches.memory.map(|memory| format!("{memory} MiB")));
     words.extend(switches.cpu_model.clone());
