@@ -170,3 +170,32 @@ fn a_wake_up_that_is_skipped_for_a_thread_that_seems_to_run_is_found() {
     let reason = reason.downcast_ref::<String>().map_or("", String::as_str);
     assert!(reason.contains("a wake-up was lost"), "it found something else: {reason}");
 }
+
+#[test]
+fn a_payload_is_never_that_of_a_later_thread_in_the_same_slot() {
+    let model = || {
+        let machine = FakeMachine::new(2);
+        let dispatcher = Arc::new(Dispatcher::new(machine.clone(), Config::new(2)).expect("a valid configuration"));
+        let create = |payload| {
+            let attributes: Attributes = Attributes::default();
+            dispatcher.create(attributes, payload).expect("room")
+        };
+        let first = create(1);
+        let reader = {
+            let (machine, dispatcher) = (machine.clone(), dispatcher.clone());
+            shuttle::thread::spawn(move || {
+                machine.become_cpu(CpuId::new(1));
+                match dispatcher.payload(first) {
+                    Ok(payload) => assert_eq!(payload, 1, "the payload of another thread"),
+                    Err(stale) => assert_eq!(stale.0, first),
+                }
+            })
+        };
+        dispatcher.terminate(first).expect("it lives");
+        let second = create(2);
+        assert_ne!(first, second);
+        reader.join().expect("it ends");
+    };
+    // The reader must stand still for the whole of an end and a creation: few switches, at any place.
+    shuttle::check_pct(model, ITERATIONS, 3);
+}

@@ -8,6 +8,7 @@ use super::policy::Claim;
 use super::run_tree::RunLinks;
 use super::vtime::{Fraction, VirtualSpan, VirtualTime, Weight};
 use crate::slab::{Id, Slot};
+use crate::sync::shim::{AtomicU64, Ordering};
 use crate::sync::{HomeWord, Pack, QueueOwned};
 use core::fmt;
 use tessera_abi::scheduling::LatencyClass;
@@ -127,7 +128,8 @@ pub struct Entity<const WORDS: usize> {
     pub(super) home: HomeWord,
     pub(super) links: RunLinks,
     generation: QueueOwned<u32>,
-    payload: QueueOwned<u64>,
+    /// Read by those who do not own the thread.
+    payload: AtomicU64,
 
     pub(super) weight: QueueOwned<Weight>,
     pub(super) class: QueueOwned<LatencyClass>,
@@ -162,7 +164,7 @@ impl<const WORDS: usize> Default for Entity<WORDS> {
             home: HomeWord::default(),
             links: RunLinks::default(),
             generation: QueueOwned::default(),
-            payload: QueueOwned::default(),
+            payload: AtomicU64::new(0),
             weight: QueueOwned::default(),
             class: QueueOwned::default(),
             has_own_request: QueueOwned::default(),
@@ -188,7 +190,8 @@ impl<const WORDS: usize> Entity<WORDS> {
     /// Sets a slot up for a new thread, blocked, with nothing of the slot's past.
     pub(super) fn set_up(&self, id: Id<Self>, attributes: &Attributes<WORDS>, request: Duration, payload: u64) {
         self.generation.set(id.generation());
-        self.payload.set(payload);
+        // A reader that sees it also sees that the thread before has ended.
+        self.payload.store(payload, Ordering::Release);
         self.weight.set(attributes.weight);
         self.class.set(attributes.class);
         self.set_request(attributes.request, request);
@@ -208,9 +211,10 @@ impl<const WORDS: usize> Entity<WORDS> {
         Id::from_parts(slot, self.generation.get())
     }
 
-    /// What `create` was given. Does not change while the thread lives, so anybody may read it.
+    /// What `create` was given. Does not change while the thread lives; whoever does not own the thread must check
+    /// afterwards that it still does.
     pub(super) fn payload(&self) -> u64 {
-        self.payload.glance()
+        self.payload.load(Ordering::Acquire)
     }
 
     pub(super) fn affinity(&self) -> CpuSet<WORDS> {

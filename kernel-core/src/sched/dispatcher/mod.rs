@@ -309,7 +309,10 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
 
     /// What `create` was given. Takes no lock.
     pub fn payload(&self, thread: ThreadId) -> Result<u64, StaleThread> {
-        self.threads.get(thread.entity()).map(Entity::payload).map_err(|Stale| StaleThread(thread))
+        let entity = || self.threads.get(thread.entity()).map_err(|Stale| StaleThread(thread));
+        let payload = entity()?.payload();
+        // The slot may have been reused since the look-up, and the payload may be the next thread's.
+        entity().map(|_| payload)
     }
 
     pub(super) fn class_request(&self, class: LatencyClass) -> Duration {
