@@ -170,7 +170,11 @@ impl<M: Machine> CpuLoop<M> {
             execution.context.set_system_call_result(result);
         }
         self.leave_interrupt();
-        match kernel.machine.run_user(&mut execution.context) {
+        let trap = match execution.again.take() {
+            Some(call) => Trap::SystemCall(call),
+            None => kernel.machine.run_user(&mut execution.context),
+        };
+        match trap {
             Trap::Interrupt(interrupt) => {
                 drop(execution);
                 self.enter_interrupt();
@@ -185,6 +189,12 @@ impl<M: Machine> CpuLoop<M> {
                 match outcome {
                     SystemCallOutcome::Return(result) => {
                         execution.context.set_system_call_result(result);
+                        drop(execution);
+                        self.current = Some(thread);
+                        Next::Run(id)
+                    }
+                    SystemCallOutcome::Again => {
+                        execution.again = Some(call);
                         drop(execution);
                         self.current = Some(thread);
                         Next::Run(id)

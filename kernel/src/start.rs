@@ -213,7 +213,7 @@ fn create_thread<M: Machine>(
     };
     let id =
         dispatcher.create(attributes, index.into()).map_err(|error| StartError::Create { program: name, error })?;
-    let execution = Mutex::new(Execution { context, wait: None });
+    let execution = Mutex::new(Execution { context, wait: None, again: None });
     Ok(Thread {
         index,
         id,

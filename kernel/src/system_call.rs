@@ -24,8 +24,19 @@ pub enum SystemCallOutcome {
     Return(isize),
     /// The caller waits.
     Wait(Wait),
+    /// Something is to be served first; then the call is made again and goes on where it was.
+    Again,
     /// The program ends.
     Exit(i32),
+}
+
+/// How far a submission queue was consumed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Consumed {
+    /// Nothing is left, or the bound of one call was reached.
+    All,
+    /// There may be more, after what is to be served first.
+    Part,
 }
 
 /// The result word of an error.
@@ -50,8 +61,10 @@ impl<M: Machine> Kernel<M> {
         let Some(min_complete) = u32::try_from(min_complete).ok().filter(|&count| count <= CQ_ENTRIES) else {
             return SystemCallOutcome::Return(error(SystemCallError::InvalidArgument));
         };
-        if self.consume(thread).is_err() {
-            return SystemCallOutcome::Return(CORRUPT);
+        match self.consume(thread) {
+            Ok(Consumed::All) => {}
+            Ok(Consumed::Part) => return SystemCallOutcome::Again,
+            Err(_) => return SystemCallOutcome::Return(CORRUPT),
         }
         let now = self.machine.now();
         let timeout = (timeout_ns != WAIT_FOREVER).then_some(Duration::from_nanos(timeout_ns));
@@ -63,13 +76,18 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// Consumes what is queued now; what the program adds meanwhile waits for the next call.
-    fn consume(&self, thread: &Thread<M>) -> Result<(), RingError> {
+    /// Consumes what is queued now; what the program adds meanwhile waits for the next call. Each call that is executed
+    /// may be long (a write to a slow console), so after each one this CPU's request word comes first.
+    fn consume(&self, thread: &Thread<M>) -> Result<Consumed, RingError> {
+        let word = self.machine.request_word(self.machine.this_cpu());
         let mut budget = SQ_ENTRIES;
         while let Some(pending) = thread.ring.next_call(&mut budget)? {
             self.execute(thread, &pending);
+            if word.is_pending() {
+                return Ok(Consumed::Part);
+            }
         }
-        Ok(())
+        Ok(Consumed::All)
     }
 
     fn begin_wait(&self, thread: &Thread<M>, mut wait: Wait) -> SystemCallOutcome {

@@ -10,7 +10,7 @@ use crate::{
     ring::{PendingCall, Ring},
 };
 use alloc::sync::Arc;
-use hal::{CpuSet, Instant, Machine};
+use hal::{CpuSet, Instant, Machine, SystemCall};
 use kernel_core::sched::{ThreadId, TimerId};
 use spin::Mutex;
 
@@ -34,6 +34,8 @@ pub struct Execution<M: Machine> {
     pub context: M::Context,
     /// The system call that has not returned yet.
     pub wait: Option<Wait>,
+    /// The system call that is to be made again before user mode is entered.
+    pub again: Option<SystemCall>,
 }
 
 /// A `Timer.sleep` that has not completed.
