@@ -5,7 +5,7 @@ mod sched_driver;
 
 use kernel_core::sched::placement::{joining_time, lag_after_sleep};
 use kernel_core::sched::vtime::{VirtualSpan, VirtualTime};
-use kernel_core::sched::{Config, LatencyClass, Policy, Terminated, ThreadState};
+use kernel_core::sched::{Attributes, Config, LatencyClass, Policy, Terminated, ThreadState};
 use sched_driver::*;
 use tessera_hal::fake::FakeMachine;
 use tessera_hal::{CpuId, Duration};
@@ -339,4 +339,31 @@ fn a_thread_that_runs_elsewhere_is_stopped_by_a_kick_and_its_id_is_stale_at_once
     assert!(driver.machine.has_kick(cpu(1)));
     driver.settle();
     assert_eq!(driver.running[1], None);
+}
+
+#[test]
+fn a_chain_of_short_threads_gets_what_one_thread_would() {
+    for policy in POLICIES {
+        for (hog_class, job_class, length) in [
+            (LatencyClass::Normal, LatencyClass::Interactive, us(900)),
+            (LatencyClass::Batch, LatencyClass::Interactive, us(900)),
+            (LatencyClass::Batch, LatencyClass::Normal, us(1_900)),
+            (LatencyClass::Normal, LatencyClass::Normal, us(1_900)),
+        ] {
+            let mut driver = Driver::new(1, policy);
+            let hog = driver.spawn(Attributes { class: hog_class, ..on(&[0], 64) }, Program::Hog);
+            let (mut job, mut jobs) = (None, 0);
+            while jobs < 1_000 {
+                if job.is_none_or(|job| driver.dispatcher.snapshot(job).is_err()) {
+                    job = Some(driver.spawn(Attributes { class: job_class, ..on(&[0], 64) }, Program::Job(length)));
+                    jobs += 1;
+                }
+                driver.run(us(100));
+            }
+            let elapsed = driver.dispatcher.cpu_snapshot(CpuId::BOOT).unwrap().elapsed;
+            let share = driver.got(hog).as_nanos() * 100 / elapsed.as_nanos();
+            // More than half is the jobs' own loss: what one is owed when it ends is owed to nobody.
+            assert!((45..=90).contains(&share), "{policy:?} {hog_class:?} beside {job_class:?}: the hog had {share} %");
+        }
+    }
 }

@@ -28,6 +28,49 @@ pub fn joining_time(virtual_time: VirtualTime, lag: VirtualSpan, weight: Weight,
     virtual_time.wrapping_sub(VirtualSpan::clamped(distance))
 }
 
+/// What those who ended on a queue had taken ahead of the rest. Nobody can ask it back from them, and forgetting it would
+/// let a chain of short threads, each new and owing nothing, keep an old one from running for good. So the next newcomer
+/// begins with it, as if the chain were one thread. Repaid, as all debt, by what the queue advances.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct EndedDebt {
+    /// As distances on the queue's clock, summed.
+    distance: i128,
+    /// The same, each times the weight of who ended.
+    service: i128,
+    /// Up to where the queue's advance was counted.
+    counted_at: VirtualTime,
+}
+
+impl EndedDebt {
+    /// Somebody of `weight` has ended with this lag; the queue stands at `virtual_time` without it.
+    pub fn add(&mut self, lag: VirtualSpan, weight: Weight, virtual_time: VirtualTime) {
+        self.repay(virtual_time);
+        let debt = -i128::from(lag.as_nanos()).min(0);
+        self.distance += debt;
+        self.service += debt * i128::from(weight.get());
+    }
+
+    /// The lag that a newcomer of `weight` begins with; the debt is its own from then on. Never more of the clock than
+    /// those who ended were ahead, and never more service: a light one pays no heavy one's time, nor the other way round.
+    #[must_use = "the debt is gone from the queue"]
+    pub fn take(&mut self, weight: Weight, virtual_time: VirtualTime) -> VirtualSpan {
+        self.repay(virtual_time);
+        let debt = self.distance.min(self.service / i128::from(weight.get()));
+        *self = Self::default();
+        VirtualSpan::clamped(-debt)
+    }
+
+    fn repay(&mut self, virtual_time: VirtualTime) {
+        let advanced = i128::from(virtual_time.since(self.counted_at).as_nanos()).max(0);
+        self.counted_at = virtual_time;
+        let rest = (self.distance - advanced).max(0);
+        if rest < self.distance {
+            self.service = self.service * rest / self.distance;
+            self.distance = rest;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::mean::WeightedMean;
@@ -67,6 +110,28 @@ mod tests {
             let got = joined.virtual_time().since(vruntime).as_nanos();
             assert!((got - lag).abs() <= 1, "joined with lag {lag}, has {got}");
         }
+    }
+
+    #[test]
+    fn the_next_newcomer_takes_the_debt_of_those_who_ended_once() {
+        let (at, weight) = (VirtualTime::from_nanos, Weight::REFERENCE);
+        let mut debt = EndedDebt::default();
+        debt.add(span(30), weight, at(1_000));
+        assert_eq!(debt.take(weight, at(1_000)), span(0), "who was owed leaves no debt");
+        debt.add(span(-70), weight, at(1_000));
+        debt.add(span(-30), weight, at(990));
+        assert_eq!(debt.take(weight, at(1_010)), span(-80), "twenty were repaid");
+        assert_eq!(debt.take(weight, at(1_010)), span(0));
+    }
+
+    #[test]
+    fn a_newcomer_takes_neither_more_clock_nor_more_service_than_was_taken_ahead() {
+        let (light, heavy) = (Weight::new(1).unwrap(), Weight::new(100).unwrap());
+        let mut debt = EndedDebt::default();
+        debt.add(span(-5_000), light, VirtualTime::ZERO);
+        assert_eq!(debt.take(heavy, VirtualTime::ZERO), span(-50));
+        debt.add(span(-50), heavy, VirtualTime::ZERO);
+        assert_eq!(debt.take(light, VirtualTime::ZERO), span(-50));
     }
 
     #[test]

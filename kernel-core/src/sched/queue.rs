@@ -8,7 +8,7 @@ use super::account::Ledger;
 use super::entity::{Entity, increment};
 use super::mean::WeightedMean;
 use super::next_event::{Fires, Sources};
-use super::placement::joining_time;
+use super::placement::{EndedDebt, joining_time};
 use super::policy::{Claim, Policy};
 use super::release::ReleaseQueue;
 use super::run_tree::{RunNodes, first_due};
@@ -67,6 +67,8 @@ pub(super) struct RunQueue {
     pub online: bool,
     pub tree: Tree,
     pub mean: WeightedMean,
+    /// What newcomers begin with.
+    pub ended_debt: EndedDebt,
     pub current: Option<Current>,
     /// The thread that ran before, if it went back to the tree at this very decision.
     pub put_back: Option<(Slot, PutBack)>,
@@ -105,6 +107,7 @@ impl RunQueue {
             online,
             tree: Tree::new(),
             mean: WeightedMean::default(),
+            ended_debt: EndedDebt::default(),
             current: None,
             put_back: None,
             last_dispatched: None,
@@ -242,6 +245,22 @@ impl RunQueue {
         self.leave(entity);
         entity.home.move_to(ThreadState::Waking, self.cpu);
         Some(current.slot)
+    }
+
+    /// As `take_current`, for one that ends.
+    pub(super) fn end_current<const WORDS: usize>(&mut self, threads: &Slab<Entity<WORDS>>) -> Option<Slot> {
+        let slot = self.take_current(threads)?;
+        self.keep_debt(&threads[slot]);
+        Some(slot)
+    }
+
+    /// One that has just left has ended. Alone it owed nobody.
+    pub(super) fn keep_debt<const WORDS: usize>(&mut self, entity: &Entity<WORDS>) {
+        if self.mean.weights() == 0 {
+            self.ended_debt = EndedDebt::default();
+        } else {
+            self.ended_debt.add(entity.lag.get(), entity.weight.get(), self.mean.virtual_time());
+        }
     }
 
     /// The current thread blocks, unless a wake-up has come already. Once it is blocked any CPU may own it, so all

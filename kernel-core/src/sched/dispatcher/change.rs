@@ -104,6 +104,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             Owned::OnQueue(mut queue, _) => {
                 queue.bring_up_to_date(&self.threads, self.hal.now());
                 queue.dequeue(&self.threads, slot);
+                queue.keep_debt(entity);
                 self.announce(queue, Notice::Nothing);
             }
         }

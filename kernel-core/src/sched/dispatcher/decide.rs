@@ -50,7 +50,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
     /// The current thread ends. Its id is stale at once.
     pub fn exit_current(&self) -> Next {
         let (mut queue, now) = self.lock_current();
-        if let Some(slot) = queue.take_current(&self.threads) {
+        if let Some(slot) = queue.end_current(&self.threads) {
             self.free(slot);
         }
         self.settle(queue, now)
@@ -168,7 +168,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         let exiting = queue
             .current
             .filter(|current| self.threads[current.slot].home.read().state == ThreadState::Exiting)
-            .and_then(|_| queue.take_current(&self.threads));
+            .and_then(|_| queue.end_current(&self.threads));
         if let Some(slot) = exiting {
             self.free(slot);
         }

@@ -80,7 +80,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             }
             let now = self.hal.now();
             queue.bring_up_to_date(&self.threads, now);
-            let lag = self.arriving_lag(&queue, entity, slot, arrival);
+            let lag = self.arriving_lag(&mut queue, entity, slot, arrival);
             if !matches!(arrival, Arrival::Moved { .. }) {
                 entity.waiting_since.set(now);
             }
@@ -93,9 +93,9 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         }
     }
 
-    fn arriving_lag(&self, queue: &RunQueue, entity: &Entity<WORDS>, slot: Slot, arrival: Arrival) -> VirtualSpan {
+    fn arriving_lag(&self, queue: &mut RunQueue, entity: &Entity<WORDS>, slot: Slot, arrival: Arrival) -> VirtualSpan {
         match arrival {
-            Arrival::Started { .. } => VirtualSpan::ZERO,
+            Arrival::Started { .. } => queue.ended_debt.take(entity.weight.get(), queue.mean.virtual_time()),
             Arrival::Woken { last_cpu } => self.lag_of_woken(queue, slot, last_cpu),
             Arrival::Moved { .. } => entity.lag.get(),
         }
