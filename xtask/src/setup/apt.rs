@@ -160,7 +160,7 @@ mod tests {
     fn the_one_line_style_is_read_with_and_without_options() {
         let text = "# comment\ndeb http://mirror/debian bookworm main contrib\n\
                     deb-src http://mirror/debian bookworm main\n\
-                    deb [arch=amd64 signed-by=/k.gpg] http://deb.debian.org/debian bookworm-updates main # why\n";
+                    deb [arch=amd64 signed-by=/k.gpg] http://mirror.example/debian bookworm-updates main # why\n";
         let sources = parse_one_line_style(text);
         assert_eq!(sources.len(), 2);
         assert_eq!(
@@ -173,8 +173,8 @@ mod tests {
     #[test]
     fn the_paragraph_style_is_read_with_comments_and_several_suites() {
         let text = format!(
-            "Types: deb\n# a snapshot\nURIs: http://deb.debian.org/debian\nSuites: bookworm bookworm-updates\nComponents: main\n\
-             Signed-By: {KEY}\n\nTypes: deb\nURIs: http://deb.debian.org/debian-security\nSuites: bookworm-security\n\n\
+            "Types: deb\n# a snapshot\nURIs: http://mirror.example/debian\nSuites: bookworm bookworm-updates\nComponents: main\n\
+             Signed-By: {KEY}\n\nTypes: deb\nURIs: http://mirror.example/debian-security\nSuites: bookworm-security\n\n\
              Enabled: no\nTypes: deb\nURIs: http://off/debian\nSuites: bookworm\n"
         );
         let sources = parse_deb822_style(&text);
