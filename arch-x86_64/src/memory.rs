@@ -29,13 +29,11 @@ pub(crate) fn begin(info: &StartInfo, image: core::ops::Range<u64>) {
     }
 }
 
-/// A zeroed frame. At boot, or from the small reserve afterwards.
-///
-/// # Panics
-/// If there is none: the machine cannot be started.
+/// A zeroed frame. At boot, or from the small reserve afterwards. If there is none, the machine cannot be started and
+/// is powered off with one line.
 pub fn allocate_zeroed() -> Frame {
     let frame = FREE.lock().take_frame();
-    let Some(frame) = frame else { panic!("out of memory at boot: no free frame") };
+    let Some(frame) = frame else { crate::panic::fail(&"too little memory for the tables of this machine's CPUs") };
     let place = paging::direct(frame.start());
     // SAFETY: the frame was free RAM, is now the caller's alone, and stands in the direct map.
     unsafe { place.write_bytes(0, PAGE_SIZE) };

@@ -121,7 +121,12 @@ fn impossible_machines(kernels: &Kernels) -> Vec<Step> {
         launch.cpus = 288;
         Ok(())
     });
-    vec![without, beyond]
+    let cramped = refusal(kernels, "24 MiB for 288 CPUs", "too little memory for the tables", |launch, _| {
+        launch.memory_mib = 24;
+        launch.cpus = 288;
+        Ok(())
+    });
+    vec![without, beyond, cramped]
 }
 
 fn bad_initrds(kernels: &Kernels) -> Vec<Step> {
