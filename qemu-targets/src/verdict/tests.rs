@@ -101,6 +101,20 @@ fn the_bound_on_progress_tightens_with_the_number_of_slices() {
 }
 
 #[test]
+fn a_long_stop_of_the_host_widens_the_bound_on_progress() {
+    let run = |longest_charge_ns: u64| {
+        let mut log = good_run();
+        log.threads.get_mut(&0).unwrap().progress *= 2;
+        log.threads.values_mut().for_each(|thread| thread.dispatches = 40_000);
+        log.threads.values_mut().for_each(|thread| thread.longest_charge_ns = longest_charge_ns);
+        log.cpus.values_mut().for_each(|cpu| cpu.longest_charge_ns = longest_charge_ns);
+        verdict_on(&log, FAIR, false).passed()
+    };
+    assert!(run(2 * S));
+    assert!(!run(S / 100));
+}
+
+#[test]
 fn a_thread_that_stands_still_fails_unless_it_hardly_ran() {
     let run = |dispatches: u64, exact: bool| {
         let target = FAIR.replace("ratio = { heavy = 2, light = 1 }", "");
