@@ -201,7 +201,7 @@ fn unknown_operations_and_reserved_fields_are_transport_errors() {
         (SubmissionEntry { operation: 255, ..nop(1) }, TransportError::UnknownOperation),
         (SubmissionEntry { operation: Operation::Recv as u8, ..nop(1) }, TransportError::UnknownOperation),
         (SubmissionEntry { flags: 1, ..nop(1) }, TransportError::ReservedField),
-        (SubmissionEntry { reserved: 1, ..nop(1) }, TransportError::ReservedField),
+        (SubmissionEntry { capabilities: 1, ..nop(1) }, TransportError::ReservedField),
         (SubmissionEntry { handle: 1, ..nop(1) }, TransportError::ReservedField),
         (SubmissionEntry { results_len: 1, ..nop(1) }, TransportError::ReservedField),
         (SubmissionEntry { flags: 1, ..call(1, 0) }, TransportError::ReservedField),

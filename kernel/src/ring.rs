@@ -54,7 +54,7 @@ impl<M: Machine> RingMemory for Pages<M> {
         bytes[8..12].copy_from_slice(&entry.status.to_ne_bytes());
         bytes[12..16].copy_from_slice(&entry.flags.to_ne_bytes());
         bytes[16..24].copy_from_slice(&entry.value.to_ne_bytes());
-        bytes[24..32].copy_from_slice(&entry.reserved.to_ne_bytes());
+        bytes[24..32].copy_from_slice(&entry.capabilities.to_ne_bytes());
         direct::write(self.machine, self.frames[2], place as usize * CQE_BYTES, &bytes);
     }
 }
@@ -151,7 +151,7 @@ fn decode(bytes: &[u8; SQE_BYTES]) -> SubmissionEntry {
         params: word64(32),
         results: word64(40),
         results_len: word32(48),
-        reserved: word32(52),
+        capabilities: word32(52),
         argument: word64(56),
     }
 }

@@ -108,7 +108,7 @@ impl Submission {
             results: entry.results,
             results_len: entry.results_len,
         };
-        let common_is_zero = entry.flags == 0 && entry.reserved == 0;
+        let common_is_zero = entry.flags == 0 && entry.capabilities == 0;
         match entry.operation {
             NOP if common_is_zero && call == NO_CALL => Ok(Self::Nop { argument: entry.argument }),
             CALL if common_is_zero && entry.argument == 0 => Ok(Self::Call(call)),
@@ -148,7 +148,7 @@ impl Completed {
             Self::Exception { length } => (i32::try_from(length).unwrap_or(i32::MAX), tessera_abi::ring::EXCEPTION, 0),
             Self::Transport(error) => (-(error as i32), 0, 0),
         };
-        CompletionEntry { user_data, status, flags, value, reserved: 0 }
+        CompletionEntry { user_data, status, flags, value, capabilities: 0 }
     }
 }
 

@@ -4,7 +4,9 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod limits;
 pub mod ring;
 pub mod scheduling;
 pub mod start;
 pub mod system_call;
+pub mod transfer;

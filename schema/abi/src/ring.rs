@@ -53,34 +53,82 @@ pub enum Operation {
     Unpark = 6,
 }
 
-/// A submission queue entry. Unused fields must be zero.
+/// A submission queue entry. What an operation does not use must be zero.
+///
+/// | field | NOP | CALL | RECV | RETURN | RELEASE | PARK | UNPARK |
+/// |---|---|---|---|---|---|---|---|
+/// | `flags` | | | | 0 or [`EXCEPTION`] | | | |
+/// | `method` | | ordinal | | | | | |
+/// | `handle` | | capability | Endpoint | Endpoint | capability | ParkSpace | ParkSpace |
+/// | `interface` | | its id | | call id | | | |
+/// | `params`, `params_len` | | parameters | | results | | word (4) | word (4) |
+/// | `results`, `results_len` | | results | call | | | | |
+/// | `capabilities` | | counts | counts (room) | counts (sent) | | expected value | most to wake |
+/// | `argument` | value | array | array | array | | deadline, ns | |
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C)]
 pub struct SubmissionEntry {
     /// An [`Operation`].
     pub operation: u8,
-    /// Must be zero.
+    /// RETURN: [`EXCEPTION`] if the results are a `CapException`. Else zero.
     pub flags: u8,
     /// CALL: the method's ordinal.
     pub method: u16,
-    /// CALL: bytes of the parameter message.
+    /// Bytes of what `params` points at. PARK, UNPARK: 4.
     pub params_len: u32,
     /// The capability: slot in the low, generation in the high 32 bits.
     pub handle: u64,
     /// Comes back in the completion.
     pub user_data: u64,
-    /// CALL: the interface's Cap'n Proto id.
+    /// CALL: the interface's Cap'n Proto id. RETURN: the call's id, from the completion of its RECV.
     pub interface: u64,
-    /// CALL: address of the parameters: a Cap'n Proto message of one segment in standard framing.
+    /// CALL: address of the parameters: a Cap'n Proto message of one segment in standard framing. RETURN: address of the
+    /// results, in the same form. PARK, UNPARK: address of a word of 32 bits, a multiple of 4.
+    ///
+    /// What a CALL points at stays untouched until its completion.
     pub params: u64,
-    /// CALL: address of the buffer for the results, in the same form.
+    /// CALL: address of the buffer for the results, in the same form. RECV: address of the buffer for a
+    /// [`ReceivedCall`](crate::transfer::ReceivedCall) and its parameters.
     pub results: u64,
-    /// CALL: bytes of that buffer.
+    /// Bytes of that buffer. RECV: at least [`RECEIVE_BYTES`].
     pub results_len: u32,
-    /// Must be zero.
-    pub reserved: u32,
-    /// NOP: comes back as `value`.
+    /// CALL, RECV, RETURN: [`counts`](crate::transfer::counts) of the capabilities that travel along. PARK: the value that
+    /// the word must have. UNPARK: the most threads to wake.
+    pub capabilities: u32,
+    /// NOP: comes back as `value`. CALL, RECV, RETURN: address of the array of
+    /// [`TransferEntry`](crate::transfer::TransferEntry), zero if there is none. PARK: when it gives up, nanoseconds since
+    /// boot ([`NO_DEADLINE`]: never).
     pub argument: u64,
+}
+
+/// The deadline of a PARK that never gives up.
+pub const NO_DEADLINE: u64 = u64::MAX;
+
+/// How a PARK ended, in `value` of its completion.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u64)]
+pub enum ParkOutcome {
+    /// An UNPARK has woken it.
+    Woken = 0,
+    /// The word did not have the expected value.
+    Differs = 1,
+    /// The deadline has come.
+    TimedOut = 2,
+    /// The word is not mapped any more.
+    Unmapped = 3,
+}
+
+impl ParkOutcome {
+    /// The outcome with this number.
+    pub const fn from_value(value: u64) -> Option<Self> {
+        match value {
+            0 => Some(Self::Woken),
+            1 => Some(Self::Differs),
+            2 => Some(Self::TimedOut),
+            3 => Some(Self::Unmapped),
+            _ => None,
+        }
+    }
 }
 
 /// A completion queue entry.
@@ -89,14 +137,14 @@ pub struct SubmissionEntry {
 pub struct CompletionEntry {
     /// From the submission.
     pub user_data: u64,
-    /// Zero or more: bytes of the result message. Negative: a [`TransportError`].
+    /// Zero or more: bytes of the result message (RECV: of what stands in the buffer). Negative: a [`TransportError`].
     pub status: i32,
     /// See [`EXCEPTION`].
     pub flags: u32,
-    /// NOP: the submission's `argument`.
+    /// NOP: the submission's `argument`. RECV: the call's id. PARK: a [`ParkOutcome`]. UNPARK: how many were woken.
     pub value: u64,
-    /// Zero.
-    pub reserved: u64,
+    /// CALL, RECV: how many capabilities came along; they stand in the submission's array.
+    pub capabilities: u64,
 }
 
 /// Completion flag: the result message is a `CapException`, not the method's results.
@@ -107,7 +155,7 @@ pub const EXCEPTION: u32 = 1;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(i32)]
 pub enum TransportError {
-    /// The operation's number is unknown or not built yet.
+    /// The operation's number is unknown.
     UnknownOperation = 1,
     /// A reserved field or flag is not zero.
     ReservedField = 2,
@@ -125,9 +173,34 @@ pub enum TransportError {
     MalformedMessage = 8,
     /// The parameters are longer than [`MAX_MESSAGE_BYTES`].
     MessageTooLong = 9,
+    /// The capability was revoked.
+    Revoked = 10,
+    /// The array of capabilities is longer than [`MAX_TRANSFER`](crate::transfer::MAX_TRANSFER), is not memory of the
+    /// program, or names a capability twice, one of them to move.
+    BadCapabilities = 11,
+    /// RETURN: no call with this id was received by this process and waits for its answer.
+    NoSuchCall = 12,
+    /// CALL: the receiver's array or table had no room for the capabilities. RETURN: the caller's had none. Nothing was
+    /// moved; the call is answered with `overloaded`.
+    CapabilitiesRefused = 13,
+    /// PARK, UNPARK: the address is not that of an aligned word that can be read.
+    BadWord = 14,
+    /// The thread or its process has too many operations outstanding, or the object too many waiting.
+    Overloaded = 15,
+    /// RECV: the endpoint is gone.
+    Disconnected = 16,
 }
 
 /// The longest message, in bytes, in either direction.
 pub const MAX_MESSAGE_BYTES: u32 = 4096;
+/// The least bytes of the buffer of a RECV: any call fits.
+pub const RECEIVE_BYTES: u32 = MAX_MESSAGE_BYTES + crate::transfer::RECEIVED_CALL_BYTES as u32;
+
+/// The header page's bytes from here on belong to the program: the kernel neither reads nor writes them, but for one
+/// word at [`SELF_ADDRESS`].
+pub const PROGRAM_AREA: usize = 1024;
+/// Where the header page holds its own address when the thread starts (`u64`). The thread pointer of a new thread holds
+/// the same address, so that a program finds its ring and what it keeps beside it.
+pub const SELF_ADDRESS: usize = PROGRAM_AREA;
 
 const _: () = assert!(size_of::<SubmissionEntry>() == SQE_BYTES && size_of::<CompletionEntry>() == CQE_BYTES);

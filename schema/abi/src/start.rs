@@ -5,6 +5,8 @@
 
 /// The most capabilities that a program can be started with.
 pub const MAX_GRANTS: usize = 16;
+/// The most bytes of a grant's name; the rest of its field is zero, and so is its last byte.
+pub const MAX_GRANT_NAME_BYTES: usize = 31;
 /// The most bytes of the argument string.
 pub const MAX_ARGUMENT_BYTES: usize = 1024;
 /// Offset of the argument string in the page.
@@ -18,6 +20,8 @@ pub struct Grant {
     pub interface: u64,
     /// The handle to put into submissions.
     pub handle: u64,
+    /// What the manifest calls it, filled up with zeros.
+    pub name: [u8; MAX_GRANT_NAME_BYTES + 1],
 }
 
 /// The start page.
@@ -26,7 +30,7 @@ pub struct Grant {
 pub struct StartPage {
     /// The program's own count of work done, which the kernel reports beside its accounting. The program writes it.
     pub progress: u64,
-    /// Address of the ring's first page.
+    /// Address of the first thread's ring.
     pub ring: u64,
     /// How many CPUs are online.
     pub cpus: u32,

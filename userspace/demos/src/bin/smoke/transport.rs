@@ -141,7 +141,7 @@ pub fn bad_entries(findings: &mut Findings) -> Result<(), CallError> {
     refused(findings, "operation 99", &entry, TransportError::UnknownOperation)?;
     let nop = SubmissionEntry { operation: Operation::Nop as u8, user_data: 14, ..Default::default() };
     refused(findings, "a flag", &SubmissionEntry { flags: 1, ..nop }, TransportError::ReservedField)?;
-    refused(findings, "a reserved word", &SubmissionEntry { reserved: 1, ..nop }, TransportError::ReservedField)?;
+    refused(findings, "a reserved word", &SubmissionEntry { capabilities: 1, ..nop }, TransportError::ReservedField)?;
     let recv = SubmissionEntry { operation: Operation::Recv as u8, user_data: 15, ..Default::default() };
     refused(findings, "RECV, not built yet", &recv, TransportError::UnknownOperation)
 }
