@@ -111,7 +111,7 @@ impl User<'_> {
             | u64::from(entry.flags) << 8
             | u64::from(entry.method) << 16
             | u64::from(entry.params_len) << 32;
-        let lengths = u64::from(entry.results_len) | u64::from(entry.reserved) << 32;
+        let lengths = u64::from(entry.results_len) | u64::from(entry.capabilities) << 32;
         let words = [
             head,
             entry.handle,
