@@ -117,7 +117,8 @@ interface Endpoint @0xf0b25d1c9a7e600f {
   # The server's side: the permission for RECV and RETURN. When its last capability is gone, every call that waits or was
   # received is answered with `disconnected`; a process that gives one up gives up the calls that it has received.
   mint @0 Messages.MintParams -> Messages.Empty;
-  # Results give a client's capability with the interface and the badge that were asked for.
+  # Results give a client's capability with the interface and the badge that were asked for. An id of the kernel's own
+  # interfaces is as good as any other: so a server can stand in for the kernel.
 }
 
 interface CapabilityTable @0xf0b25d1c9a7e6010 {
@@ -147,4 +148,11 @@ interface SystemSupervisor @0xf0b25d1c9a7e6013 {
   # Results give the ProcessHandle.
   thread @1 Messages.ThreadIdParams -> Messages.Empty;
   # Results give the ThreadHandle.
+}
+
+interface Terminal @0xf0b25d1c9a7e6014 {
+  # The system console as a terminal: bytes go out as they are. For the one program that talks to the operator; everybody
+  # else has Console, whose lines carry the program's name.
+  write @0 Messages.ConsoleWriteParams -> Messages.Empty;
+  read @1 Messages.ConsoleReadParams -> Messages.ConsoleReadResults;
 }

@@ -108,6 +108,8 @@ struct SpawnParams @0xe3a1f0a5c2b74d1c {
   # The most threads that it may have; 0: the default.
   capabilities @11 :UInt32;
   # The most capabilities that it may hold; 0: the default.
+  silent @12 :UInt16;
+  # Not 0: its end is told to those who wait for it and not printed; for processes that are made by the thousand.
 }
 
 struct SpawnResults @0xe3a1f0a5c2b74d1d {
@@ -211,7 +213,7 @@ struct ProtectParams @0xe3a1f0a5c2b74d2c {
 
 struct MintParams @0xe3a1f0a5c2b74d2d {
   interface @0 :UInt64;
-  # Any id that is not one of the kernel's.
+  # Not 0.
   badge @1 :UInt64;
 }
 
