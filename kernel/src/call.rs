@@ -18,15 +18,25 @@ use tessera_abi::{
     ring::{MAX_MESSAGE_BYTES, TransportError},
     scheduling::LatencyClass,
 };
-use tessera_schema::message::{self, Exception, ExceptionKind, MethodId, Reply, Request, RequestError};
+use tessera_schema::{
+    generated::{
+        interfaces::{console, scheduling_policy_cap as policy, timer},
+        messages::{ConsoleWriteParams, Empty, SetAffinityParams, SnapshotResults, TimerNowResults},
+    },
+    message::{CallDecodeError, Exception, ExceptionKind, Message},
+};
 
 /// Bytes of the longest result that any method has; the encoders check it.
 const RESULT_BYTES: usize = 512;
 
 /// What an object answered.
 enum Answer {
-    /// Results.
-    Reply(Reply),
+    /// Results without content.
+    Done,
+    /// The time.
+    Now(TimerNowResults),
+    /// A thread's scheduling.
+    Snapshot(SnapshotResults),
     /// A refusal.
     Exception(Exception<'static>),
 }
@@ -35,9 +45,16 @@ const fn invalid(reason: &'static str) -> Answer {
     Answer::Exception(Exception { kind: ExceptionKind::InvalidArgument, reason })
 }
 
+const fn unimplemented(reason: &'static str) -> Answer {
+    Answer::Exception(Exception { kind: ExceptionKind::Unimplemented, reason })
+}
+
 const fn failed(reason: &'static str) -> Answer {
     Answer::Exception(Exception { kind: ExceptionKind::Failed, reason })
 }
+
+const UNKNOWN_METHOD: Answer = unimplemented("the interface has no such method");
+const NOT_BUILT: Answer = unimplemented("the object does not have this method yet");
 
 const TOO_MANY_SLEEPS: Answer =
     Answer::Exception(Exception { kind: ExceptionKind::Overloaded, reason: "too many sleeps are outstanding" });
@@ -71,52 +88,63 @@ impl<M: Machine> Kernel<M> {
         // Checked before anything happens; a buffer that is unmapped later is the program's own doing.
         let results_len = call.results_len.min(MAX_MESSAGE_BYTES) as usize;
         check_writable(&thread.process.space, call.results, results_len).map_err(|_| TransportError::BadResults)?;
-        let method = MethodId { interface: call.interface, method: call.method };
-        match Request::decode(method, params) {
-            Ok(request) => Ok(self.invoke(thread, object, &request, pending)),
-            Err(error) => refused(&error).map(|exception| Some(Answer::Exception(exception))),
+        match self.invoke(thread, object, params, pending) {
+            Ok(answer) => Ok(answer),
+            Err(CallDecodeError::UnknownMethod(_)) => Ok(Some(UNKNOWN_METHOD)),
+            Err(CallDecodeError::Malformed(_)) => Err(TransportError::MalformedMessage),
         }
     }
 
-    /// Calls a method. `None`: a timer will complete the call.
+    /// Calls a method. `Ok(None)`: a timer will complete the call.
     fn invoke(
         &self,
         thread: &Thread<M>,
         object: Object,
-        request: &Request<'_>,
+        params: &[u8],
         pending: &PendingCall,
-    ) -> Option<Answer> {
-        let answer = match (object, *request) {
-            (Object::Console, Request::ConsoleWrite { text }) => self.console_write(thread, text),
-            (Object::Timer, Request::TimerNow) => Answer::Reply(Reply::Now { now_ns: self.machine.now().as_nanos() }),
-            (Object::Timer, Request::TimerSleep { deadline_ns }) => {
-                return self.sleep(thread, Instant::from_nanos(deadline_ns), pending);
-            }
-            (Object::SchedulingPolicy, Request::SetWeight { weight }) => match Weight::new(weight) {
+    ) -> Result<Option<Answer>, CallDecodeError> {
+        let method = pending.call.method;
+        Ok(Some(match object {
+            Object::Console => match console::Call::decode(method, params)? {
+                console::Call::Write(ConsoleWriteParams { text }) => self.console_write(thread, text),
+                console::Call::Read(_) => NOT_BUILT,
+            },
+            Object::Timer => match timer::Call::decode(method, params)? {
+                timer::Call::Now => Answer::Now(TimerNowResults { now_ns: self.machine.now().as_nanos() }),
+                timer::Call::Sleep(params) => {
+                    return Ok(self.sleep(thread, Instant::from_nanos(params.deadline_ns), pending));
+                }
+            },
+            Object::SchedulingPolicy => self.policy(thread, policy::Call::decode(method, params)?),
+        }))
+    }
+
+    fn policy(&self, thread: &Thread<M>, call: policy::Call<'_>) -> Answer {
+        match call {
+            policy::Call::SetWeight(params) => match Weight::new(params.weight) {
                 Ok(weight) => changed(self.dispatcher.set_weight(thread.id, weight)),
                 Err(_) => invalid("the weight is not in 1..=10000"),
             },
-            (Object::SchedulingPolicy, Request::SetLatencyClass { class }) => match LatencyClass::from_ordinal(class) {
+            policy::Call::SetLatencyClass(params) => match LatencyClass::from_ordinal(params.class) {
                 Some(class) => changed(self.dispatcher.set_class(thread.id, class)),
                 None => invalid("no latency class has this ordinal"),
             },
-            (Object::SchedulingPolicy, Request::SetAffinity { cpus }) => {
-                self.set_affinity(thread, CpuSet::from_words(cpus))
-            }
-            (Object::SchedulingPolicy, Request::Snapshot) => match self.dispatcher.snapshot(thread.id) {
-                Ok(snapshot) => Answer::Reply(Reply::Snapshot(wire_snapshot(&snapshot, self.machine.this_cpu()))),
+            policy::Call::SetAffinity(SetAffinityParams { words }) => match words.cpu_words() {
+                Ok(words) => self.set_affinity(thread, CpuSet::from_words(words)),
+                Err(_) => invalid("the mask names a CPU above 511"),
+            },
+            policy::Call::Snapshot => match self.dispatcher.snapshot(thread.id) {
+                Ok(snapshot) => Answer::Snapshot(wire_snapshot(&snapshot, self.machine.this_cpu())),
                 Err(_) => failed("the thread is gone"),
             },
-            // The interface was compared with the object's, so its requests are the object's.
-            _ => failed("the object does not have this interface"),
-        };
-        Some(answer)
+            policy::Call::SetRequest(_) => NOT_BUILT,
+        }
     }
 
     fn console_write(&self, thread: &Thread<M>, text: &[u8]) -> Answer {
         let process = &thread.process;
         process.output.lock().accept(&process.name, text, |line| self.console.write_lines(line));
-        Answer::Reply(Reply::Empty)
+        Answer::Done
     }
 
     fn set_affinity(&self, thread: &Thread<M>, cpus: CpuSet) -> Answer {
@@ -135,7 +163,7 @@ impl<M: Machine> Kernel<M> {
     /// Arms a timer for the call, or answers it at once if the deadline has passed.
     fn sleep(&self, thread: &Thread<M>, deadline: Instant, pending: &PendingCall) -> Option<Answer> {
         if deadline <= self.machine.now() {
-            return Some(Answer::Reply(Reply::Empty));
+            return Some(Answer::Done);
         }
         // The timer fires on this CPU, outside system calls: it cannot fire before it is remembered.
         let Some(key) = thread.sleeps.lock().insert(Sleep { pending: *pending, timer: None }) else {
@@ -157,7 +185,7 @@ impl<M: Machine> Kernel<M> {
     /// A sleep is over. Any CPU.
     pub fn complete_sleep(&self, thread: &Thread<M>, key: SleepKey) {
         let Some(Sleep { pending, .. }) = thread.sleeps.lock().remove(key) else { return };
-        let completed = self.deliver(thread, Answer::Reply(Reply::Empty), &pending.call);
+        let completed = self.deliver(thread, Answer::Done, &pending.call);
         if thread.ring.complete(pending.user_data, completed) {
             self.wake(thread);
         }
@@ -167,7 +195,9 @@ impl<M: Machine> Kernel<M> {
     fn deliver(&self, thread: &Thread<M>, answer: Answer, call: &Call) -> Completed {
         let mut results = [0; RESULT_BYTES];
         let (encoded, is_exception) = match answer {
-            Answer::Reply(reply) => (reply.encode(&mut results), false),
+            Answer::Done => (Empty {}.encode(&mut results), false),
+            Answer::Now(now) => (now.encode(&mut results), false),
+            Answer::Snapshot(snapshot) => (snapshot.encode(&mut results), false),
             Answer::Exception(exception) => (exception.encode(&mut results), true),
         };
         let fitting = encoded.ok().filter(|&length| length <= call.results_len as usize);
@@ -180,25 +210,17 @@ impl<M: Machine> Kernel<M> {
     }
 }
 
-/// The exception for a request that could not be understood, or the transport's own error.
-fn refused(error: &RequestError) -> Result<Exception<'static>, TransportError> {
-    error.exception().ok_or(match error {
-        RequestError::UnknownInterface(_) => TransportError::WrongInterface,
-        _ => TransportError::MalformedMessage,
-    })
-}
-
 fn changed(result: Result<(), AttributeError>) -> Answer {
     match result {
-        Ok(()) => Answer::Reply(Reply::Empty),
+        Ok(()) => Answer::Done,
         Err(AttributeError::NoCpuOnline) => invalid("the mask permits no CPU that is online"),
         Err(AttributeError::Request(_)) => invalid("the request is not within 100 us to 100 ms"),
         Err(AttributeError::Stale(_)) => failed("the thread is gone"),
     }
 }
 
-fn wire_snapshot(snapshot: &Snapshot, cpu: hal::CpuId) -> message::Snapshot {
-    message::Snapshot {
+fn wire_snapshot(snapshot: &Snapshot, cpu: hal::CpuId) -> SnapshotResults {
+    SnapshotResults {
         weight: snapshot.weight.get(),
         class: snapshot.class as u16,
         current_cpu: cpu.get(),

@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 use spin::Mutex;
-use tessera_schema::message;
+use tessera_schema::generated::interfaces;
 
 /// What a capability names. Every object of this issue belongs to the process that holds it or is machine-wide.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,9 +22,9 @@ impl Object {
     /// The interface's Cap'n Proto id.
     pub const fn interface(self) -> u64 {
         match self {
-            Self::Console => message::CONSOLE,
-            Self::Timer => message::TIMER,
-            Self::SchedulingPolicy => message::SCHEDULING_POLICY,
+            Self::Console => interfaces::console::ID,
+            Self::Timer => interfaces::timer::ID,
+            Self::SchedulingPolicy => interfaces::scheduling_policy_cap::ID,
         }
     }
 }

@@ -16,7 +16,14 @@ use tessera_abi::{
 };
 use tessera_schema::{
     build,
-    message::{CONSOLE, Exception, ExceptionKind, MethodId, Reply, Request, SCHEDULING_POLICY, TIMER},
+    generated::{
+        interfaces::{console, scheduling_policy_cap as policy, timer},
+        messages::{
+            ConsoleWriteParams, SetAffinityParams, SetLatencyClassParams, SetWeightParams, SnapshotResults,
+            TimerSleepParams,
+        },
+    },
+    message::{EncodeError, Exception, ExceptionKind, Message, U64List},
 };
 
 /// Runs programs until the machine is powered off.
@@ -69,13 +76,50 @@ fn handle(user: &User<'_>, interface: u64) -> u64 {
         .map_or(0, |at| user.start_page(at + 8))
 }
 
+/// A call of one of the three objects.
+#[derive(Clone, Copy)]
+enum Request<'a> {
+    Console(console::Call<'a>),
+    Timer(timer::Call),
+    Policy(policy::Call<'a>),
+}
+
+impl Request<'_> {
+    fn encode(&self, buffer: &mut [u8]) -> Result<(u64, u16, usize), EncodeError> {
+        Ok(match self {
+            Self::Console(call) => (console::ID, call.method(), call.encode(buffer)?),
+            Self::Timer(call) => (timer::ID, call.method(), call.encode(buffer)?),
+            Self::Policy(call) => (policy::ID, call.method(), call.encode(buffer)?),
+        })
+    }
+}
+
+fn write(text: &[u8]) -> Request<'_> {
+    Request::Console(console::Call::Write(ConsoleWriteParams { text }))
+}
+
+fn sleep(deadline_ns: u64) -> Request<'static> {
+    Request::Timer(timer::Call::Sleep(TimerSleepParams { deadline_ns }))
+}
+
+fn set_weight(weight: u16) -> Request<'static> {
+    Request::Policy(policy::Call::SetWeight(SetWeightParams { weight }))
+}
+
+fn set_class(class: u16) -> Request<'static> {
+    Request::Policy(policy::Call::SetLatencyClass(SetLatencyClassParams { class }))
+}
+
+fn set_affinity(words: &[u64]) -> Request<'_> {
+    Request::Policy(policy::Call::SetAffinity(SetAffinityParams { words: U64List::new(words) }))
+}
+
 /// Writes the parameters and makes the submission that calls a method.
 fn call_entry(user: &User<'_>, request: &Request<'_>, user_data: u64) -> SubmissionEntry {
     let mut params = [0; 256];
-    let length = request.encode(&mut params).unwrap();
+    let (interface, method, length) = request.encode(&mut params).unwrap();
     let at = user.stack(PARAMS - user_data as usize * 256);
     user.write(at, &params[..length]);
-    let MethodId { interface, method } = request.method();
     SubmissionEntry {
         operation: Operation::Call as u8,
         method,
@@ -110,10 +154,10 @@ fn a_program_calls_every_object_and_exits() {
         script![
             |user: &mut User<'_>| {
                 for (number, request) in [
-                    Request::ConsoleWrite { text: b"hello\n" },
-                    Request::TimerNow,
-                    Request::SetWeight { weight: 128 },
-                    Request::Snapshot,
+                    write(b"hello\n"),
+                    Request::Timer(timer::Call::Now),
+                    set_weight(128),
+                    Request::Policy(policy::Call::Snapshot),
                 ]
                 .iter()
                 .enumerate()
@@ -131,8 +175,7 @@ fn a_program_calls_every_object_and_exits() {
                     assert!(status > 0);
                 }
                 let snapshot = user.read(user.stack(RESULTS - 3 * 256), user.completion(3).1 as usize / 8);
-                let id = MethodId { interface: SCHEDULING_POLICY, method: 3 };
-                let Ok(Reply::Snapshot(snapshot)) = Reply::decode(id, &snapshot) else { panic!("no snapshot") };
+                let snapshot = SnapshotResults::decode(&snapshot).unwrap();
                 assert_eq!((snapshot.weight, snapshot.dispatches_outside), (128, 0));
                 assert!(snapshot.runtime_ns > 0);
                 user.make_progress();
@@ -155,12 +198,12 @@ fn bad_submissions_get_their_typed_error_and_change_nothing() {
         entry(0) as usize,
         script![
             |user: &mut User<'_>| {
-                let good = call_entry(user, &Request::SetWeight { weight: 100 }, 0);
+                let good = call_entry(user, &set_weight(100), 0);
                 let bad = [
                     SubmissionEntry { operation: 9, ..good },
                     SubmissionEntry { capabilities: 1, ..good },
                     SubmissionEntry { handle: good.handle + 7, ..good },
-                    SubmissionEntry { interface: TIMER, ..good },
+                    SubmissionEntry { interface: timer::ID, ..good },
                     SubmissionEntry { params: 0xffff_8000_0000_0000, ..good },
                     SubmissionEntry { params: 0, ..good },
                     SubmissionEntry { results: 0x20_0000, ..good },
@@ -168,11 +211,11 @@ fn bad_submissions_get_their_typed_error_and_change_nothing() {
                     SubmissionEntry { params_len: 12, ..good },
                     SubmissionEntry { results_len: 8, ..good },
                     SubmissionEntry { method: 77, ..good },
-                    call_entry(user, &Request::SetWeight { weight: 0 }, 1),
-                    call_entry(user, &Request::SetWeight { weight: 10_001 }, 2),
-                    call_entry(user, &Request::SetAffinity { cpus: [2, 0, 0, 0, 0, 0, 0, 0] }, 3),
-                    call_entry(user, &Request::SetAffinity { cpus: [0; 8] }, 4),
-                    call_entry(user, &Request::SetLatencyClass { class: 4 }, 5),
+                    call_entry(user, &set_weight(0), 1),
+                    call_entry(user, &set_weight(10_001), 2),
+                    call_entry(user, &set_affinity(&[2, 0, 0, 0, 0, 0, 0, 0]), 3),
+                    call_entry(user, &set_affinity(&[0; 8]), 4),
+                    call_entry(user, &set_class(4), 5),
                 ];
                 bad.iter().for_each(|entry| user.submit(entry));
                 enter(0, 0)
@@ -219,7 +262,7 @@ fn sleeps_complete_in_order_of_their_deadlines_and_timeouts_end_a_wait() {
         script![
             |user: &mut User<'_>| {
                 for (user_data, deadline_ns) in [(1, 30_000_000), (2, 10_000_000), (3, 0)] {
-                    let entry = call_entry(user, &Request::TimerSleep { deadline_ns }, user_data);
+                    let entry = call_entry(user, &sleep(deadline_ns), user_data);
                     user.submit(&entry);
                 }
                 enter(2, WAIT_FOREVER)
@@ -329,8 +372,8 @@ fn a_program_without_a_grant_has_no_handle_for_it() {
     machine.set_script(
         entry(0) as usize,
         script![|user: &mut User<'_>| {
-            assert_eq!((handle(user, CONSOLE), handle(user, SCHEDULING_POLICY)), (0, 0));
-            assert_ne!(handle(user, TIMER), 0);
+            assert_eq!((handle(user, console::ID), handle(user, policy::ID)), (0, 0));
+            assert_ne!(handle(user, timer::ID), 0);
             exit(0)
         }],
     );

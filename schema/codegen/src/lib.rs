@@ -1,12 +1,19 @@
 //! Generates the Rust code of the schemas with the C++ `capnp` compiler, and compares it with what is checked in.
 //!
-//! Two kinds of output: what the capnpc plugin makes of the struct schemas (readers and builders), and `layout.rs`,
-//! which holds interface ids, method ordinals and the place of every message field. The kernel and programs encode
-//! messages from the layout alone, because the plugin's builders need an allocator and its interface code a heap.
+//! Two kinds of output: what the capnpc plugin makes of the struct schemas (readers and builders), and our own. Ours
+//! encodes messages from the place of every field ([`layout`], [`messages`]), because the plugin's builders need an
+//! allocator, and gives calls of every interface to their receiver as enums ([`interfaces`]), because the plugin's
+//! interface code needs a heap and an executor.
 
+mod annotation;
+mod interfaces;
 mod layout;
+mod messages;
+mod model;
+mod names;
 
 use anyhow::{Context, Result, bail};
+use model::Model;
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -15,8 +22,8 @@ use std::{
 
 /// Schemas whose structs get readers and builders.
 const STRUCT_SCHEMAS: [&str; 2] = ["messages", "manifest"];
-/// Schemas that `layout.rs` is made of.
-const LAYOUT_SCHEMAS: [&str; 2] = ["capabilities.capnp", "messages.capnp"];
+/// Schemas that our own code is made of.
+const MODEL_SCHEMAS: [&str; 2] = ["capabilities.capnp", "messages.capnp"];
 
 /// A generated file: its name in `schema/src/generated` and its text.
 pub struct GeneratedFile {
@@ -58,14 +65,21 @@ pub fn generate() -> Result<Vec<GeneratedFile>> {
     }
     let request = Command::new("capnp")
         .args(["compile", "-o-"])
-        .args(LAYOUT_SCHEMAS)
+        .args(MODEL_SCHEMAS)
         .current_dir(&schemas)
         .output()
         .context("running `capnp`")?;
     if !request.status.success() {
         bail!("`capnp compile` failed: {}", String::from_utf8_lossy(&request.stderr).trim());
     }
-    files.push(GeneratedFile { name: "layout.rs".into(), text: layout::generate(&request.stdout)? });
+    let model = Model::read(&request.stdout)?;
+    for (name, text) in [
+        ("layout.rs", layout::generate(&model)),
+        ("messages.rs", messages::generate(&model)),
+        ("interfaces.rs", interfaces::generate(&model)?),
+    ] {
+        files.push(GeneratedFile { name: name.into(), text });
+    }
     Ok(files)
 }
 

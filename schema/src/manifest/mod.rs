@@ -9,7 +9,10 @@ mod program;
 pub use error::{Field, Location, ManifestError, Problem};
 pub use program::Program;
 
-use crate::{generated::manifest_capnp as wire, subslice};
+use crate::{
+    generated::{interfaces, manifest_capnp as wire},
+    subslice,
+};
 use alloc::vec::Vec;
 use capnp::{
     message::{Reader, ReaderOptions},
@@ -58,9 +61,9 @@ impl Capability {
     /// The interface's Cap'n Proto id.
     pub const fn interface(self) -> u64 {
         match self {
-            Self::Console => crate::message::CONSOLE,
-            Self::Timer => crate::message::TIMER,
-            Self::SchedulingPolicy => crate::message::SCHEDULING_POLICY,
+            Self::Console => interfaces::console::ID,
+            Self::Timer => interfaces::timer::ID,
+            Self::SchedulingPolicy => interfaces::scheduling_policy_cap::ID,
         }
     }
 }

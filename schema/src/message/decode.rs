@@ -1,9 +1,15 @@
-//! Opens a message and hands its root to a closure.
+//! Opens a message, gives its root, and lends parts of it that live as long as its bytes.
 
+use super::U64List;
+use crate::subslice;
 use capnp::{
     ErrorKind,
     message::{Reader, ReaderOptions, ReaderSegments},
+    primitive_list,
+    private::layout::ElementSize,
+    raw,
     serialize::{NoAllocSliceSegments, read_message_from_flat_slice_no_alloc},
+    text,
     traits::FromPointerReader,
 };
 
@@ -18,6 +24,15 @@ pub enum DecodeError {
     NotUtf8,
     /// An enumerant has this number, which no schema of ours has.
     UnknownEnumerant(u16),
+    /// The elements of a list of numbers are structs.
+    NotNumbers,
+    /// The results came with another number of capabilities than the schema says.
+    Capabilities {
+        /// What the schema says.
+        expected: usize,
+        /// What came.
+        received: usize,
+    },
 }
 
 impl From<capnp::Error> for DecodeError {
@@ -30,9 +45,12 @@ impl From<capnp::Error> for DecodeError {
 const TRAVERSAL_LIMIT_WORDS: usize = 4096;
 
 /// A message whose framing was found good.
-pub struct Message<'a>(Reader<NoAllocSliceSegments<'a>>);
+pub(crate) struct Envelope<'a> {
+    bytes: &'a [u8],
+    reader: Reader<NoAllocSliceSegments<'a>>,
+}
 
-impl<'a> Message<'a> {
+impl<'a> Envelope<'a> {
     /// Checks the framing of `bytes`.
     pub fn open(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let mut options = ReaderOptions::new();
@@ -40,13 +58,36 @@ impl<'a> Message<'a> {
         let mut rest = bytes;
         let reader = read_message_from_flat_slice_no_alloc(&mut rest, options)?;
         match reader.get_segments().len() {
-            1 => Ok(Self(reader)),
+            1 => Ok(Self { bytes, reader }),
             several => Err(DecodeError::NotOneSegment(several)),
         }
     }
 
     /// The root, as the struct that it should be.
     pub fn root<'r, T: FromPointerReader<'r>>(&'r self) -> Result<T, DecodeError> {
-        Ok(self.0.get_root()?)
+        Ok(self.reader.get_root()?)
+    }
+
+    /// A data field of the root.
+    pub fn data(&self, field: &[u8]) -> &'a [u8] {
+        // The field is a part of the message or empty.
+        subslice::rebind(self.bytes, field).unwrap_or_default()
+    }
+
+    /// A text field of the root.
+    pub fn text(&self, field: text::Reader<'_>) -> Result<&'a str, DecodeError> {
+        core::str::from_utf8(self.data(field.as_bytes())).map_err(|_| DecodeError::NotUtf8)
+    }
+
+    /// A list field of the root.
+    pub fn u64_list(&self, field: primitive_list::Reader<'_, u64>) -> Result<U64List<'a>, DecodeError> {
+        if field.is_empty() {
+            return Ok(U64List::EMPTY);
+        }
+        // The format permits structs whose first field is the number; nothing that speaks this schema writes them.
+        if raw::get_list_element_size(field) != ElementSize::EightBytes {
+            return Err(DecodeError::NotNumbers);
+        }
+        Ok(U64List::from_message(self.data(raw::get_list_bytes(field))))
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! The layout of a Cap'n Proto pointer is that of the encoding specification (capnproto.org/encoding.html).
 
+use super::U64List;
+
 const WORD: usize = 8;
 /// Segment count minus one (zero) and the segment's words, each 32 bits.
 const FRAMING_BYTES: usize = WORD;
@@ -22,7 +24,7 @@ pub enum EncodeError {
 }
 
 /// A message in the making. Sizes come from `generated::layout`.
-pub struct Encoder<'a> {
+pub(crate) struct Encoder<'a> {
     buffer: &'a mut [u8],
     data_words: usize,
     /// Bytes used so far, framing included; a multiple of a word.
@@ -41,6 +43,11 @@ impl<'a> Encoder<'a> {
 
     /// Sets a 16-bit field.
     pub fn set_u16(&mut self, offset: usize, value: u16) {
+        self.put(FRAMING_BYTES + WORD + offset, &value.to_le_bytes());
+    }
+
+    /// Sets a 32-bit field.
+    pub fn set_u32(&mut self, offset: usize, value: u32) {
         self.put(FRAMING_BYTES + WORD + offset, &value.to_le_bytes());
     }
 
@@ -64,7 +71,7 @@ impl<'a> Encoder<'a> {
     }
 
     /// Sets a list of 64-bit numbers.
-    pub fn set_u64_list(&mut self, pointer: usize, values: &[u64]) -> Result<(), EncodeError> {
+    pub fn set_u64_list(&mut self, pointer: usize, values: U64List<'_>) -> Result<(), EncodeError> {
         let place = self.list(pointer, ELEMENT_EIGHT_BYTES, values.len(), values.len() * WORD)?;
         for (index, value) in values.iter().enumerate() {
             self.put(place + index * WORD, &value.to_le_bytes());

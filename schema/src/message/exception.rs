@@ -1,13 +1,7 @@
 //! `CapException`: why a capability did not do what a call asked.
 
-use super::{
-    decode::{DecodeError, Message},
-    encode::{EncodeError, Encoder},
-};
-use crate::{
-    generated::{layout::cap_exception as layout, messages_capnp::cap_exception},
-    subslice,
-};
+use super::{DecodeError, EncodeError, Message};
+use crate::generated::messages::CapException;
 
 /// What kind of reason, and so what the caller can do about it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,21 +48,13 @@ pub struct Exception<'a> {
 impl<'a> Exception<'a> {
     /// Writes the exception; gives the message's bytes.
     pub fn encode(&self, buffer: &mut [u8]) -> Result<usize, EncodeError> {
-        let mut encoder = Encoder::new(buffer, layout::DATA_WORDS, layout::POINTERS)?;
-        encoder.set_u16(layout::TYPE, self.kind as u16);
-        encoder.set_text(layout::REASON, self.reason)?;
-        Ok(encoder.finish())
+        CapException { r#type: self.kind as u16, reason: self.reason }.encode(buffer)
     }
 
     /// Reads an exception.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let message = Message::open(bytes)?;
-        let root: cap_exception::Reader<'_> = message.root()?;
-        let kind = root.get_type().map_err(|unknown| DecodeError::UnknownEnumerant(unknown.0))?;
-        let reason = subslice::rebind(bytes, root.get_reason()?.as_bytes()).unwrap_or_default();
-        let reason = core::str::from_utf8(reason).map_err(|_| DecodeError::NotUtf8)?;
-        let ordinal = kind as usize;
-        let kind = *ExceptionKind::ALL.get(ordinal).ok_or(DecodeError::UnknownEnumerant(kind as u16))?;
-        Ok(Self { kind, reason })
+        let CapException { r#type: ordinal, reason } = CapException::decode(bytes)?;
+        let kind = ExceptionKind::ALL.get(usize::from(ordinal)).ok_or(DecodeError::UnknownEnumerant(ordinal))?;
+        Ok(Self { kind: *kind, reason })
     }
 }

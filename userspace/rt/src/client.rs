@@ -1,14 +1,23 @@
 //! Typed clients of the capabilities that a program can be granted.
 
 use crate::{
-    ring::{self, Completed},
+    ring::{self, Completed, MethodId},
     start,
 };
 use core::fmt;
-use tessera_schema::message::{
-    self, CpuWords, DecodeError, EncodeError, Exception, ExceptionKind, MethodId, Reply, Request, Snapshot,
+use tessera_schema::{
+    generated::{
+        interfaces::{console, scheduling_policy_cap as policy, timer},
+        messages::{
+            ConsoleWriteParams, Empty, SetAffinityParams, SetLatencyClassParams, SetWeightParams, SnapshotResults,
+            TimerNowResults, TimerSleepParams,
+        },
+    },
+    message::{CpuWords, DecodeError, EncodeError, Exception, ExceptionKind, Message, U64List},
 };
 
+/// Bytes of the buffer for parameters: enough for every method.
+const PARAMS_BYTES: usize = 512;
 /// Bytes of the buffer for results: enough for every method, and for an exception with its reason.
 const RESULTS_BYTES: usize = 512;
 /// Bytes of a reason that a program keeps.
@@ -33,8 +42,6 @@ pub enum CallError {
     Encode(EncodeError),
     /// The kernel's message is not what the schema says.
     Decode(DecodeError),
-    /// The results are those of another method.
-    UnexpectedReply(MethodId),
     /// The ring is in use: a call from within a call.
     RingInUse,
 }
@@ -81,11 +88,21 @@ impl fmt::Debug for Reason {
     }
 }
 
-fn call(handle: u64, request: &Request<'_>) -> Result<Reply, CallError> {
-    let mut results = [0; RESULTS_BYTES];
-    let completed = ring::with(|ring| ring.call(handle, request, &mut results)).ok_or(CallError::RingInUse)??;
+/// Calls a method and gives its results to `decode`.
+fn call<'p, T>(
+    handle: u64,
+    (interface, method): (u64, u16),
+    params: &impl Message<'p>,
+    decode: impl FnOnce(&[u8]) -> Result<T, DecodeError>,
+) -> Result<T, CallError> {
+    let (mut encoded, mut results) = ([0; PARAMS_BYTES], [0; RESULTS_BYTES]);
+    let length = params.encode(&mut encoded)?;
+    let encoded = encoded.get(..length).unwrap_or(&[]);
+    let method = MethodId { interface, method };
+    let completed =
+        ring::with(|ring| ring.call(handle, method, encoded, &mut results)).ok_or(CallError::RingInUse)??;
     match completed {
-        Completed::Results(length) => Ok(Reply::decode(request.method(), results.get(..length).unwrap_or(&[]))?),
+        Completed::Results(length) => Ok(decode(results.get(..length).unwrap_or(&[]))?),
         Completed::Exception(length) => {
             let exception = Exception::decode(results.get(..length).unwrap_or(&[]))?;
             Err(CallError::Exception(exception.kind, Reason::new(exception.reason)))
@@ -93,11 +110,8 @@ fn call(handle: u64, request: &Request<'_>) -> Result<Reply, CallError> {
     }
 }
 
-fn call_without_results(handle: u64, request: &Request<'_>) -> Result<(), CallError> {
-    match call(handle, request)? {
-        Reply::Empty => Ok(()),
-        _ => Err(CallError::UnexpectedReply(request.method())),
-    }
+fn call_without_results<'p>(handle: u64, method: (u64, u16), params: &impl Message<'p>) -> Result<(), CallError> {
+    call(handle, method, params, |results| Empty::decode(results).map(|Empty {}| ()))
 }
 
 macro_rules! client {
@@ -131,62 +145,58 @@ macro_rules! client {
 client!(
     /// The system console.
     Console,
-    message::CONSOLE
+    console::ID
 );
 client!(
     /// The monotonic clock.
     Timer,
-    message::TIMER
+    timer::ID
 );
 client!(
     /// Scheduling attributes of the calling thread.
     SchedulingPolicy,
-    message::SCHEDULING_POLICY
+    policy::ID
 );
 
 impl Console {
     /// Writes up to [`print::LINE_BYTES`](crate::print::LINE_BYTES) bytes.
     pub fn write(self, text: &[u8]) -> Result<(), CallError> {
-        call_without_results(self.handle, &Request::ConsoleWrite { text })
+        call_without_results(self.handle, (console::ID, console::WRITE), &ConsoleWriteParams { text })
     }
 }
 
 impl Timer {
     /// Nanoseconds since boot.
     pub fn now_ns(self) -> Result<u64, CallError> {
-        match call(self.handle, &Request::TimerNow)? {
-            Reply::Now { now_ns } => Ok(now_ns),
-            _ => Err(CallError::UnexpectedReply(Request::TimerNow.method())),
-        }
+        let decode = |results: &[u8]| TimerNowResults::decode(results).map(|results| results.now_ns);
+        call(self.handle, (timer::ID, timer::NOW), &Empty {}, decode)
     }
 
     /// Sleeps until the clock reads `deadline_ns`.
     pub fn sleep_until(self, deadline_ns: u64) -> Result<(), CallError> {
-        call_without_results(self.handle, &Request::TimerSleep { deadline_ns })
+        call_without_results(self.handle, (timer::ID, timer::SLEEP), &TimerSleepParams { deadline_ns })
     }
 }
 
 impl SchedulingPolicy {
     /// Changes the weight, at once.
     pub fn set_weight(self, weight: u16) -> Result<(), CallError> {
-        call_without_results(self.handle, &Request::SetWeight { weight })
+        call_without_results(self.handle, (policy::ID, policy::SET_WEIGHT), &SetWeightParams { weight })
     }
 
     /// Changes the latency class, given by its ordinal.
     pub fn set_latency_class(self, class: u16) -> Result<(), CallError> {
-        call_without_results(self.handle, &Request::SetLatencyClass { class })
+        call_without_results(self.handle, (policy::ID, policy::SET_LATENCY_CLASS), &SetLatencyClassParams { class })
     }
 
     /// Changes the permitted CPUs; when it returns, the thread runs on one of them.
     pub fn set_affinity(self, cpus: CpuWords) -> Result<(), CallError> {
-        call_without_results(self.handle, &Request::SetAffinity { cpus })
+        let params = SetAffinityParams { words: U64List::new(&cpus) };
+        call_without_results(self.handle, (policy::ID, policy::SET_AFFINITY), &params)
     }
 
     /// What the kernel knows of this thread's scheduling.
-    pub fn snapshot(self) -> Result<Snapshot, CallError> {
-        match call(self.handle, &Request::Snapshot)? {
-            Reply::Snapshot(snapshot) => Ok(snapshot),
-            _ => Err(CallError::UnexpectedReply(Request::Snapshot.method())),
-        }
+    pub fn snapshot(self) -> Result<SnapshotResults, CallError> {
+        call(self.handle, (policy::ID, policy::SNAPSHOT), &Empty {}, |results| SnapshotResults::decode(results))
     }
 }

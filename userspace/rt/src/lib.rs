@@ -16,7 +16,7 @@ pub mod start;
 pub use arch::{current_cpu, probe};
 pub use client::{CallError, Console, SchedulingPolicy, Timer};
 pub use tessera_abi as abi;
-pub use tessera_schema::message;
+pub use tessera_schema::{generated, message};
 
 /// The exit code of a program that panicked.
 pub const PANIC_EXIT_CODE: i32 = 101;

@@ -17,11 +17,8 @@ use tessera_abi::{
     },
     system_call::WAIT_FOREVER,
 };
-use tessera_schema::message::Request;
 
 const PAGE_BYTES: usize = 4096;
-/// Bytes of the buffer that parameters are encoded into: enough for every method.
-pub const PARAMS_BYTES: usize = 512;
 /// Completions that a call may set aside.
 const SET_ASIDE: usize = 16;
 
@@ -37,6 +34,15 @@ pub struct Ring {
 /// The submission queue is full: enter the kernel first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct QueueFull;
+
+/// A method: the interface's id and the method's ordinal in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MethodId {
+    /// The interface's id.
+    pub interface: u64,
+    /// The method's ordinal.
+    pub method: u16,
+}
 
 /// How a call completed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -154,26 +160,29 @@ impl Ring {
         Some(entry)
     }
 
-    /// Calls a method and waits for its completion. The results or the exception are in `results`. Refused if more
-    /// completions could come before than can be set aside: a call that was submitted must be waited for, since the
-    /// kernel writes to `results`.
-    pub fn call(&mut self, handle: u64, request: &Request<'_>, results: &mut [u8]) -> Result<Completed, CallError> {
+    /// Calls a method with these parameters and waits for its completion. The results or the exception are in
+    /// `results`. Refused if more completions could come before than can be set aside: a call that was submitted must be
+    /// waited for, since the kernel writes to `results`.
+    pub fn call(
+        &mut self,
+        handle: u64,
+        method: MethodId,
+        params: &[u8],
+        results: &mut [u8],
+    ) -> Result<Completed, CallError> {
         let set_aside = self.set_aside.iter().flatten().count();
         if set_aside + self.outstanding as usize > SET_ASIDE {
             return Err(CallError::TooManyOutstanding);
         }
-        let mut params = [0; PARAMS_BYTES];
-        let params_len = request.encode(&mut params)?;
         let user_data = self.next_user_data;
         self.next_user_data = user_data.wrapping_add(1) | 1 << 63;
-        let id = request.method();
         let entry = SubmissionEntry {
             operation: Operation::Call as u8,
-            method: id.method,
-            params_len: params_len as u32,
+            method: method.method,
+            params_len: u32::try_from(params.len()).unwrap_or(u32::MAX),
             handle,
             user_data,
-            interface: id.interface,
+            interface: method.interface,
             params: params.as_ptr().addr() as u64,
             results: results.as_mut_ptr().expose_provenance() as u64,
             results_len: results.len().min(MAX_MESSAGE_BYTES as usize) as u32,

@@ -8,7 +8,7 @@
 #![no_main]
 
 use demos::{Findings, number, work};
-use tessera_rt::{CallError, SchedulingPolicy, Timer, message::Snapshot, println, start};
+use tessera_rt::{CallError, SchedulingPolicy, Timer, generated::messages::SnapshotResults, println, start};
 
 tessera_rt::entry!(main);
 
@@ -65,7 +65,7 @@ fn compete(findings: &mut Findings, timer: Timer, policy: SchedulingPolicy, wind
     Ok(())
 }
 
-fn judge(findings: &mut Findings, before: &Snapshot, after: &Snapshot, window: &Window) {
+fn judge(findings: &mut Findings, before: &SnapshotResults, after: &SnapshotResults, window: &Window) {
     let weight = window.weight;
     let runtime = after.runtime_ns - before.runtime_ns;
     let virtual_runtime = after.virtual_runtime_ns - before.virtual_runtime_ns;

@@ -4,7 +4,8 @@ use demos::Findings;
 use tessera_rt::{
     CallError, Console, SchedulingPolicy, Timer,
     abi::ring::{CompletionEntry, MAX_MESSAGE_BYTES, Operation, SubmissionEntry, TransportError},
-    message::{ExceptionKind, Request, TIMER},
+    generated::interfaces::timer,
+    message::ExceptionKind,
     probe, ring,
 };
 
@@ -54,7 +55,7 @@ pub fn bad_methods(findings: &mut Findings) -> Result<(), CallError> {
         operation: Operation::Call as u8,
         method: 77,
         handle: Timer::granted()?.handle(),
-        interface: TIMER,
+        interface: timer::ID,
         results: buffer.as_mut_ptr().expose_provenance() as u64,
         results_len: buffer.len() as u32,
         ..call(11)?
@@ -72,14 +73,13 @@ static EMPTY_PARAMS: [u8; 16] = [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
 
 /// A good call of Timer.now without a place for its results.
 fn call(user_data: u64) -> Result<SubmissionEntry, CallError> {
-    let id = Request::TimerNow.method();
     Ok(SubmissionEntry {
         operation: Operation::Call as u8,
-        method: id.method,
+        method: timer::NOW,
         params_len: EMPTY_PARAMS.len() as u32,
         handle: Timer::granted()?.handle(),
         user_data,
-        interface: id.interface,
+        interface: timer::ID,
         params: EMPTY_PARAMS.as_ptr().expose_provenance() as u64,
         ..Default::default()
     })
