@@ -18,6 +18,7 @@ pub const ALL: &[(u64, &str)] = &[
     (scheduling_policy_cap::ID, scheduling_policy_cap::NAME),
     (system_inspector::ID, system_inspector::NAME),
     (system_supervisor::ID, system_supervisor::NAME),
+    (terminal::ID, terminal::NAME),
     (thread_control::ID, thread_control::NAME),
     (thread_handle::ID, thread_handle::NAME),
     (thread_spawner::ID, thread_spawner::NAME),
@@ -148,7 +149,8 @@ pub mod endpoint {
     /// A call of a method, with its parameters.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub enum Call {
-        /// Results give a client's capability with the interface and the badge that were asked for.
+        /// Results give a client's capability with the interface and the badge that were asked for. An id of the
+        /// kernel's own interfaces is as good as any other: so a server can stand in for the kernel.
         Mint(MintParams),
     }
 
@@ -766,6 +768,58 @@ pub mod system_supervisor {
             match self {
                 Self::Process(params) => params.encode(buffer),
                 Self::Thread(params) => params.encode(buffer),
+            }
+        }
+    }
+}
+
+/// The system console as a terminal: bytes go out as they are. For the one program that talks to the operator;
+/// everybody else has Console, whose lines carry the program's name.
+pub mod terminal {
+    use crate::generated::messages::{ConsoleReadParams, ConsoleWriteParams};
+    use crate::message::{CallDecodeError, EncodeError, Message};
+
+    /// The interface's id.
+    pub const ID: u64 = 0xf0b2_5d1c_9a7e_6014;
+    /// The interface's name.
+    pub const NAME: &str = "Terminal";
+    /// The ordinal of `write`.
+    pub const WRITE: u16 = 0;
+    /// The ordinal of `read`.
+    pub const READ: u16 = 1;
+
+    /// A call of a method, with its parameters.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub enum Call<'a> {
+        /// The method `write`.
+        Write(ConsoleWriteParams<'a>),
+        /// The method `read`.
+        Read(ConsoleReadParams),
+    }
+
+    impl<'a> Call<'a> {
+        /// Reads the parameters of a call of the method with this ordinal.
+        pub fn decode(method: u16, params: &'a [u8]) -> Result<Self, CallDecodeError> {
+            Ok(match method {
+                WRITE => Self::Write(ConsoleWriteParams::decode(params)?),
+                READ => Self::Read(ConsoleReadParams::decode(params)?),
+                unknown => return Err(CallDecodeError::UnknownMethod(unknown)),
+            })
+        }
+
+        /// The ordinal of the method that is called.
+        pub const fn method(&self) -> u16 {
+            match self {
+                Self::Write(_) => WRITE,
+                Self::Read(_) => READ,
+            }
+        }
+
+        /// Writes the parameters; gives the message's bytes.
+        pub fn encode(&self, buffer: &mut [u8]) -> Result<usize, EncodeError> {
+            match self {
+                Self::Write(params) => params.encode(buffer),
+                Self::Read(params) => params.encode(buffer),
             }
         }
     }

@@ -444,6 +444,8 @@ pub mod spawn_params {
     pub const THREADS: usize = 20;
     /// Byte offset of `capabilities`.
     pub const CAPABILITIES: usize = 24;
+    /// Byte offset of `silent`.
+    pub const SILENT: usize = 28;
 }
 
 /// `SpawnResults`.

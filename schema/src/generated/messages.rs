@@ -379,7 +379,7 @@ impl<'a> Message<'a> for MemoryInfo {
 /// The message `MintParams`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct MintParams {
-    /// Any id that is not one of the kernel's.
+    /// Not 0.
     pub interface: u64,
     /// The field `badge`.
     pub badge: u64,
@@ -976,6 +976,8 @@ pub struct SpawnParams<'a> {
     pub threads: u32,
     /// The most capabilities that it may hold; 0: the default.
     pub capabilities: u32,
+    /// Not 0: its end is told to those who wait for it and not printed; for processes that are made by the thousand.
+    pub silent: u16,
 }
 
 impl<'a> Message<'a> for SpawnParams<'a> {
@@ -994,6 +996,7 @@ impl<'a> Message<'a> for SpawnParams<'a> {
         encoder.set_u32(at::FRAMES, self.frames);
         encoder.set_u32(at::THREADS, self.threads);
         encoder.set_u32(at::CAPABILITIES, self.capabilities);
+        encoder.set_u16(at::SILENT, self.silent);
         Ok(encoder.finish())
     }
 
@@ -1013,6 +1016,7 @@ impl<'a> Message<'a> for SpawnParams<'a> {
             frames: root.get_frames(),
             threads: root.get_threads(),
             capabilities: root.get_capabilities(),
+            silent: root.get_silent(),
         })
     }
 }
