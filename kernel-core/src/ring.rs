@@ -12,8 +12,12 @@
 //! through. This module reads and writes the ring through [`RingMemory`], which the kernel implements over its own
 //! mapping of the ring's frames; the program's page table is never needed.
 
+mod completed;
 mod consume;
 mod owner;
+mod submission;
 
-pub use consume::{Call, Completed, Consumed, Handler, Outcome, Ring, RingError, RingMemory, Submission, consume};
+pub use completed::Completed;
+pub use consume::{Consumed, Handler, Outcome, Ring, RingError, RingMemory, consume};
 pub use owner::{Consumption, NotOwner, RingMode, RingOwner, Role};
+pub use submission::{Call, Park, Receive, Return, Submission, Transfer, Unpark};

@@ -1,7 +1,9 @@
 //! The ring: nothing is lost, nothing hostile is believed.
 #![cfg(not(any(loom, shuttle)))]
 
-use kernel_core::ring::{Call, Completed, Handler, Outcome, Ring, RingError, RingMemory, RingOwner, Role, consume};
+use kernel_core::ring::{
+    Completed, Handler, Outcome, Ring, RingError, RingMemory, RingOwner, Role, Submission, consume,
+};
 use proptest::prelude::*;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -94,16 +96,17 @@ struct Methods {
 impl Handler for Methods {
     type Account = u64;
 
-    fn call(&mut self, account: &u64, user_data: u64, call: &Call) -> Outcome {
+    fn submission(&mut self, account: &u64, user_data: u64, submission: &Submission) -> Outcome {
         self.accounts.push(*account);
+        let Submission::Call(call) = submission else { return Outcome::Now(Completed::Value(0)) };
         match call.method {
             1 => {
                 self.later.push_back(user_data);
                 Outcome::Later
             }
-            2 => Outcome::NowAndStop(Completed::Results { length: 8 }),
+            2 => Outcome::NowAndStop(Completed::Results { length: 8, capabilities: 0 }),
             3 => Outcome::Now(Completed::Exception { length: 16 }),
-            _ => Outcome::Now(Completed::Results { length: 8 }),
+            _ => Outcome::Now(Completed::Results { length: 8, capabilities: 0 }),
         }
     }
 }
@@ -186,7 +189,7 @@ fn a_call_that_completes_later_keeps_its_place() {
     let consumed = run(&mut ring, &memory, 64, &mut methods).expect("in order");
     assert_eq!((consumed.submissions, consumed.left), (0, 1), "every place is reserved");
     while let Some(user_data) = methods.later.pop_back() {
-        assert!(ring.complete_later(&memory, user_data, Completed::Results { length: 0 }));
+        assert!(ring.complete_later(&memory, user_data, Completed::Results { length: 0, capabilities: 0 }));
     }
     assert!(!ring.complete_later(&memory, 0, Completed::Value(0)), "nothing is outstanding");
     assert_eq!(memory.reap().map(|completion| completion.user_data), Some(u64::from(CQ_ENTRIES) - 1));
@@ -199,13 +202,12 @@ fn unknown_operations_and_reserved_fields_are_transport_errors() {
     let refused = [
         (SubmissionEntry { operation: 7, ..nop(1) }, TransportError::UnknownOperation),
         (SubmissionEntry { operation: 255, ..nop(1) }, TransportError::UnknownOperation),
-        (SubmissionEntry { operation: Operation::Recv as u8, ..nop(1) }, TransportError::UnknownOperation),
         (SubmissionEntry { flags: 1, ..nop(1) }, TransportError::ReservedField),
         (SubmissionEntry { capabilities: 1, ..nop(1) }, TransportError::ReservedField),
         (SubmissionEntry { handle: 1, ..nop(1) }, TransportError::ReservedField),
         (SubmissionEntry { results_len: 1, ..nop(1) }, TransportError::ReservedField),
         (SubmissionEntry { flags: 1, ..call(1, 0) }, TransportError::ReservedField),
-        (SubmissionEntry { argument: 1, ..call(1, 0) }, TransportError::ReservedField),
+        (SubmissionEntry { argument: 1, ..call(1, 0) }, TransportError::BadCapabilities),
     ];
     for (entry, error) in refused {
         assert!(memory.submit(entry));

@@ -8,11 +8,11 @@ use crate::{
     expiry::Expiry,
     kernel::Kernel,
     memory::user_copy::{check_writable, copy_from_user, copy_to_user},
-    ring::PendingCall,
-    thread::{Sleep, SleepKey, Thread},
+    ring::PendingSubmission,
+    thread::{PendingCall, Sleep, SleepKey, Thread},
 };
 use hal::{CpuSet, Instant, Machine};
-use kernel_core::ring::{Call, Completed};
+use kernel_core::ring::{Call, Completed, Submission};
 use kernel_core::sched::{AttributeError, Snapshot, Weight};
 use tessera_abi::{
     ring::{MAX_MESSAGE_BYTES, TransportError},
@@ -60,14 +60,19 @@ const TOO_MANY_SLEEPS: Answer =
     Answer::Exception(Exception { kind: ExceptionKind::Overloaded, reason: "too many sleeps are outstanding" });
 
 impl<M: Machine> Kernel<M> {
-    /// Executes a call that was taken out of the thread's ring.
-    pub fn execute(&self, thread: &Thread<M>, pending: &PendingCall) {
-        let completed = match self.call(thread, pending) {
-            Ok(None) => return,
-            Ok(Some(answer)) => self.deliver(thread, answer, &pending.call),
-            Err(error) => Completed::Transport(error),
+    /// Executes a submission that was taken out of the thread's ring.
+    pub fn execute(&self, thread: &Thread<M>, pending: &PendingSubmission) {
+        let user_data = pending.user_data;
+        let completed = match pending.submission {
+            Submission::Call(call) => match self.call(thread, &PendingCall { user_data, call }) {
+                Ok(None) => return,
+                Ok(Some(answer)) => self.deliver(thread, answer, &call),
+                Err(error) => Completed::Transport(error),
+            },
+            // Nothing has these operations yet.
+            _ => Completed::Transport(TransportError::UnknownOperation),
         };
-        thread.ring.complete(pending.user_data, completed);
+        thread.ring.complete(user_data, completed);
     }
 
     /// `None`: a timer will complete the call.
@@ -77,6 +82,10 @@ impl<M: Machine> Kernel<M> {
         let object = object.map_err(|_| TransportError::InvalidHandle)?;
         if object.interface() != call.interface {
             return Err(TransportError::WrongInterface);
+        }
+        if call.transfer.sent > 0 {
+            // No object takes capabilities yet.
+            return Err(TransportError::CapabilitiesRefused);
         }
         if call.params_len > MAX_MESSAGE_BYTES {
             return Err(TransportError::MessageTooLong);
@@ -205,7 +214,7 @@ impl<M: Machine> Kernel<M> {
         match copy_to_user(self.machine, &thread.process.space, call.results, &results[..length]) {
             Err(_) => Completed::Transport(TransportError::BadResults),
             Ok(()) if is_exception => Completed::Exception { length: length as u32 },
-            Ok(()) => Completed::Results { length: length as u32 },
+            Ok(()) => Completed::Results { length: length as u32, capabilities: 0 },
         }
     }
 }

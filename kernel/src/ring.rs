@@ -1,6 +1,6 @@
 //! A thread's ring: frames of the direct map under `kernel-core`'s ring protocol.
 //!
-//! NOPs and malformed submissions are completed on the spot; a call is taken out with its completion's place reserved
+//! NOPs and malformed submissions are completed on the spot; any other is taken out with its completion's place reserved
 //! and executed without the lock, so neither a slow call nor a late completion ever waits for the other. Lock level:
 //! leaf.
 
@@ -8,7 +8,7 @@ use crate::memory::direct;
 use core::sync::atomic::{AtomicU32, Ordering};
 use hal::{Frame, Machine};
 use kernel_core::ring::{
-    Call, Completed, Handler, Outcome, Ring as Indices, RingError, RingMemory, RingOwner, Role, consume,
+    Completed, Handler, Outcome, Ring as Indices, RingError, RingMemory, RingOwner, Role, Submission, consume,
 };
 use spin::Mutex;
 use tessera_abi::ring::{CQE_BYTES, CompletionEntry, NEED_WAKEUP, RING_PAGES, SQE_BYTES, SubmissionEntry, header};
@@ -65,24 +65,24 @@ struct State {
     closed: bool,
 }
 
-/// A call that was taken out and must be completed.
+/// A submission that was taken out and must be completed. Never a NOP.
 #[must_use = "its completion's place stays reserved until it is completed"]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PendingCall {
+pub struct PendingSubmission {
     /// From the submission.
     pub user_data: u64,
     /// What it asks for.
-    pub call: Call,
+    pub submission: Submission,
 }
 
-/// Takes the first call out and stops there.
-struct TakeOne(Option<PendingCall>);
+/// Takes the first submission out and stops there.
+struct TakeOne(Option<PendingSubmission>);
 
 impl Handler for TakeOne {
     type Account = ();
 
-    fn call(&mut self, (): &(), user_data: u64, call: &Call) -> Outcome {
-        self.0 = Some(PendingCall { user_data, call: *call });
+    fn submission(&mut self, (): &(), user_data: u64, submission: &Submission) -> Outcome {
+        self.0 = Some(PendingSubmission { user_data, submission: *submission });
         Outcome::LaterAndStop
     }
 }
@@ -108,9 +108,9 @@ impl<M: Machine> Ring<M> {
         self.state.lock().indices.unread(&self.pages)
     }
 
-    /// Consumes up to `budget` submissions, at most to the next call, which the caller must complete. `None`: nothing
-    /// more can be consumed now.
-    pub fn next_call(&self, budget: &mut u32) -> Result<Option<PendingCall>, RingError> {
+    /// Consumes up to `budget` submissions, at most to the next that is not done by itself, which the caller must
+    /// complete. `None`: nothing more can be consumed now.
+    pub fn next_submission(&self, budget: &mut u32) -> Result<Option<PendingSubmission>, RingError> {
         // Only a poller could be in the way, and there is none yet: then nothing is consumed.
         let Ok(owner) = self.owner.begin(Role::Caller) else { return Ok(None) };
         let mut taken = TakeOne(None);
@@ -120,7 +120,7 @@ impl<M: Machine> Ring<M> {
         Ok(taken.0)
     }
 
-    /// Writes the completion of a call that was taken out. Answers whether the program can still see it.
+    /// Writes the completion of a submission that was taken out. Answers whether the program can still see it.
     pub fn complete(&self, user_data: u64, completed: Completed) -> bool {
         let mut state = self.state.lock();
         if state.closed {
@@ -184,7 +184,7 @@ mod tests {
         }
 
         fn call(&self) -> Option<u64> {
-            self.ring.next_call(&mut 64).unwrap().map(|call| call.user_data)
+            self.ring.next_submission(&mut 64).unwrap().map(|pending| pending.user_data)
         }
 
         fn completion(&self, place: u32) -> (u64, i32) {
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(program.ring.available(), Ok(0));
         assert_eq!(program.call(), Some(9), "the NOP before it is complete");
         assert_eq!(program.call(), None);
-        assert!(program.ring.complete(9, Completed::Results { length: 16 }));
+        assert!(program.ring.complete(9, Completed::Results { length: 16, capabilities: 0 }));
         assert!(program.ring.complete(7, Completed::Value(0)));
         assert_eq!(program.ring.available(), Ok(3));
         assert_eq!([0, 1, 2].map(|place| program.completion(place)), [(8, 0), (9, 16), (7, 0)]);
@@ -217,7 +217,7 @@ mod tests {
         let mut program = Program::new();
         (0..10).for_each(|number| program.submit(Operation::Nop, number));
         let mut budget = 4;
-        assert_eq!(program.ring.next_call(&mut budget), Ok(None));
+        assert_eq!(program.ring.next_submission(&mut budget), Ok(None));
         assert_eq!((budget, program.ring.available()), (0, Ok(4)));
     }
 
@@ -241,7 +241,7 @@ mod tests {
         let mut program = Program::new();
         program.submit(Operation::Call, 7);
         program.ring.pages.header(header::SQ_TAIL).store(SQ_ENTRIES + 1, Ordering::Release);
-        assert!(program.ring.next_call(&mut 64).is_err());
+        assert!(program.ring.next_submission(&mut 64).is_err());
         program.ring.pages.header(header::SQ_TAIL).store(1, Ordering::Release);
         program.ring.pages.header(header::CQ_HEAD).store(5, Ordering::Release);
         assert!(program.ring.available().is_err());

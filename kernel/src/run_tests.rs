@@ -201,7 +201,7 @@ fn bad_submissions_get_their_typed_error_and_change_nothing() {
                 let good = call_entry(user, &set_weight(100), 0);
                 let bad = [
                     SubmissionEntry { operation: 9, ..good },
-                    SubmissionEntry { capabilities: 1, ..good },
+                    SubmissionEntry { flags: 1, ..good },
                     SubmissionEntry { handle: good.handle + 7, ..good },
                     SubmissionEntry { interface: timer::ID, ..good },
                     SubmissionEntry { params: 0xffff_8000_0000_0000, ..good },

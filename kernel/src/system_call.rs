@@ -81,7 +81,7 @@ impl<M: Machine> Kernel<M> {
     fn consume(&self, thread: &Thread<M>) -> Result<Consumed, RingError> {
         let word = self.machine.request_word(self.machine.this_cpu());
         let mut budget = SQ_ENTRIES;
-        while let Some(pending) = thread.ring.next_call(&mut budget)? {
+        while let Some(pending) = thread.ring.next_submission(&mut budget)? {
             self.execute(thread, &pending);
             if word.is_pending() {
                 return Ok(Consumed::Part);

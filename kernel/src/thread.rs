@@ -5,12 +5,10 @@
 //! handed to the dispatcher after its execution lock was released, so a CPU that gets it next never waits.
 //! Lock order: execution, then sleeps, then the ring.
 
-use crate::{
-    process::Process,
-    ring::{PendingCall, Ring},
-};
+use crate::{process::Process, ring::Ring};
 use alloc::sync::Arc;
 use hal::{CpuSet, Instant, Machine, SystemCall};
+use kernel_core::ring::Call;
 use kernel_core::sched::{ThreadId, TimerId};
 use spin::Mutex;
 
@@ -36,6 +34,15 @@ pub struct Execution<M: Machine> {
     pub wait: Option<Wait>,
     /// The system call that is to be made again before user mode is entered.
     pub again: Option<SystemCall>,
+}
+
+/// A call that was taken out of the ring and must be completed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PendingCall {
+    /// From the submission.
+    pub user_data: u64,
+    /// What it asks for.
+    pub call: Call,
 }
 
 /// A `Timer.sleep` that has not completed.
@@ -122,10 +129,19 @@ pub struct Thread<M: Machine> {
 mod tests {
     use super::*;
 
-    use kernel_core::ring::Call;
+    use kernel_core::ring::Transfer;
 
     fn sleep(user_data: u64) -> Sleep {
-        let call = Call { handle: 0, interface: 0, method: 0, params: 0, params_len: 0, results: 0, results_len: 0 };
+        let call = Call {
+            handle: 0,
+            interface: 0,
+            method: 0,
+            params: 0,
+            params_len: 0,
+            results: 0,
+            results_len: 0,
+            transfer: Transfer::default(),
+        };
         Sleep { pending: PendingCall { user_data, call }, timer: None }
     }
 

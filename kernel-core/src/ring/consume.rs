@@ -1,8 +1,10 @@
 //! Reading submissions, writing completions.
 
+use super::completed::Completed;
 use super::owner::Consumption;
+use super::submission::Submission;
 use core::fmt;
-use tessera_abi::ring::{CQ_ENTRIES, CompletionEntry, Operation, SQ_ENTRIES, SubmissionEntry, TransportError};
+use tessera_abi::ring::{CQ_ENTRIES, CompletionEntry, SQ_ENTRIES, SubmissionEntry};
 
 /// The memory of one ring, as the kernel reaches it. All accesses are of whole fields; no reference to the memory is
 /// ever made, since the program may write it at the same time.
@@ -60,100 +62,8 @@ impl fmt::Display for RingError {
 
 impl core::error::Error for RingError {}
 
-/// A call of a method, not yet resolved.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Call {
-    /// The capability's handle.
-    pub handle: u64,
-    /// The interface's Cap'n Proto id.
-    pub interface: u64,
-    /// The method's ordinal.
-    pub method: u16,
-    /// Address of the parameters in the program.
-    pub params: u64,
-    /// Bytes of the parameters.
-    pub params_len: u32,
-    /// Address of the buffer for the results in the program.
-    pub results: u64,
-    /// Bytes of that buffer.
-    pub results_len: u32,
-}
-
-/// A submission whose form is right.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Submission {
-    /// Completes with this value.
-    Nop {
-        /// The value.
-        argument: u64,
-    },
-    /// Invokes a method.
-    Call(Call),
-}
-
-impl Submission {
-    /// Decodes an entry: the operation is one that exists, and fields that it does not use are zero.
-    pub fn decode(entry: &SubmissionEntry) -> Result<Self, TransportError> {
-        const NOP: u8 = Operation::Nop as u8;
-        const CALL: u8 = Operation::Call as u8;
-        if entry.operation != NOP && entry.operation != CALL {
-            return Err(TransportError::UnknownOperation);
-        }
-        let call = Call {
-            handle: entry.handle,
-            interface: entry.interface,
-            method: entry.method,
-            params: entry.params,
-            params_len: entry.params_len,
-            results: entry.results,
-            results_len: entry.results_len,
-        };
-        let common_is_zero = entry.flags == 0 && entry.capabilities == 0;
-        match entry.operation {
-            NOP if common_is_zero && call == NO_CALL => Ok(Self::Nop { argument: entry.argument }),
-            CALL if common_is_zero && entry.argument == 0 => Ok(Self::Call(call)),
-            _ => Err(TransportError::ReservedField),
-        }
-    }
-}
-
-const NO_CALL: Call = Call { handle: 0, interface: 0, method: 0, params: 0, params_len: 0, results: 0, results_len: 0 };
-
-/// How a submission ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Completed {
-    /// A NOP.
-    Value(u64),
-    /// The call was answered; the results are in the program's buffer.
-    Results {
-        /// Their bytes.
-        length: u32,
-    },
-    /// The call was answered with a `CapException`, which is in the program's buffer.
-    Exception {
-        /// Its bytes.
-        length: u32,
-    },
-    /// The call did not reach its capability, or the answer did not reach the program.
-    Transport(TransportError),
-}
-
-impl Completed {
-    /// The entry that says so.
-    pub fn entry(self, user_data: u64) -> CompletionEntry {
-        let (status, flags, value) = match self {
-            Self::Value(value) => (0, 0, value),
-            // A message is never longer than `MAX_MESSAGE_BYTES`.
-            Self::Results { length } => (i32::try_from(length).unwrap_or(i32::MAX), 0, 0),
-            Self::Exception { length } => (i32::try_from(length).unwrap_or(i32::MAX), tessera_abi::ring::EXCEPTION, 0),
-            Self::Transport(error) => (-(error as i32), 0, 0),
-        };
-        CompletionEntry { user_data, status, flags, value, capabilities: 0 }
-    }
-}
-
-/// What a handler made of a call.
-#[must_use = "a call that is not completed must be remembered"]
+/// What a handler made of a submission.
+#[must_use = "a submission that is not completed must be remembered"]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
     /// It is done.
@@ -166,13 +76,13 @@ pub enum Outcome {
     LaterAndStop,
 }
 
-/// Carries calls out.
+/// Carries submissions out.
 pub trait Handler {
     /// Who pays for the work: the calling thread, or another on whose behalf a poller works.
     type Account: ?Sized;
 
-    /// Carries out one call on `account`. `user_data` comes back with a later completion.
-    fn call(&mut self, account: &Self::Account, user_data: u64, call: &Call) -> Outcome;
+    /// Carries out one submission, which is never a NOP, on `account`. `user_data` comes back with a later completion.
+    fn submission(&mut self, account: &Self::Account, user_data: u64, submission: &Submission) -> Outcome;
 }
 
 /// What was consumed.
@@ -193,7 +103,7 @@ impl Ring {
         Self { sq_head: 0, cq_tail: 0, outstanding: 0 }
     }
 
-    /// Calls that will complete later.
+    /// Submissions that will complete later.
     pub const fn outstanding(&self) -> u32 {
         self.outstanding
     }
@@ -216,8 +126,8 @@ impl Ring {
         }
     }
 
-    /// Completes a call whose outcome was `Later`. Its place was reserved, so this cannot fail. Answers false, and
-    /// writes nothing, if no call is outstanding.
+    /// Completes a submission whose outcome was `Later`. Its place was reserved, so this cannot fail. Answers false, and
+    /// writes nothing, if none is outstanding.
     pub fn complete_later(&mut self, memory: &impl RingMemory, user_data: u64, completed: Completed) -> bool {
         let Some(outstanding) = self.outstanding.checked_sub(1) else { return false };
         self.outstanding = outstanding;
@@ -225,7 +135,7 @@ impl Ring {
         true
     }
 
-    /// Forgets a call whose outcome was `Later` and that nobody will answer. Answers false if none is outstanding.
+    /// Forgets a submission whose outcome was `Later` and that nobody will answer. Answers false if none is outstanding.
     pub fn abandon(&mut self) -> bool {
         let any = self.outstanding > 0;
         self.outstanding = self.outstanding.saturating_sub(1);
@@ -260,7 +170,7 @@ pub fn consume<H: Handler>(
 ) -> Result<Consumed, RingError> {
     let waiting = ring.waiting(memory)?;
     let unread = ring.unread(memory)?;
-    // A place for each completion, those of calls outstanding included. The program may have moved its head back since
+    // A place for each completion, those that are outstanding included. The program may have moved its head back since
     // those were reserved; then there is no room.
     let room = CQ_ENTRIES.saturating_sub(unread).saturating_sub(ring.outstanding);
     let limit = waiting.min(room).min(max);
@@ -280,7 +190,7 @@ fn consume_one<H: Handler>(ring: &mut Ring, memory: &impl RingMemory, account: &
     let entry = ring.take(memory);
     let outcome = match Submission::decode(&entry) {
         Ok(Submission::Nop { argument }) => Outcome::Now(Completed::Value(argument)),
-        Ok(Submission::Call(call)) => handler.call(account, entry.user_data, &call),
+        Ok(submission) => handler.submission(account, entry.user_data, &submission),
         Err(error) => Outcome::Now(Completed::Transport(error)),
     };
     match outcome {

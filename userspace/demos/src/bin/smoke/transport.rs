@@ -143,5 +143,5 @@ pub fn bad_entries(findings: &mut Findings) -> Result<(), CallError> {
     refused(findings, "a flag", &SubmissionEntry { flags: 1, ..nop }, TransportError::ReservedField)?;
     refused(findings, "a reserved word", &SubmissionEntry { capabilities: 1, ..nop }, TransportError::ReservedField)?;
     let recv = SubmissionEntry { operation: Operation::Recv as u8, user_data: 15, ..Default::default() };
-    refused(findings, "RECV, not built yet", &recv, TransportError::UnknownOperation)
+    refused(findings, "a RECV without a buffer", &recv, TransportError::ResultsTooSmall)
 }
