@@ -9,6 +9,7 @@
 //! * [`tree`]: the one ordered tree, intrusive and allocation-free.
 //! * [`timer`]: the timer queue of one CPU.
 //! * [`ring`]: consuming a program's submission queue.
+//! * [`cap`]: a process's capabilities, their transfer and their revocation.
 //! * [`endpoint`]: where calls meet those that receive them.
 //! * [`sched`]: policies and the dispatcher.
 #![no_std]
@@ -18,6 +19,7 @@ extern crate alloc;
 #[cfg(any(test, loom, shuttle))]
 extern crate std;
 
+pub mod cap;
 pub mod endpoint;
 pub mod ring;
 pub mod sched;
