@@ -11,6 +11,7 @@
 //! * [`ring`]: consuming a program's submission queue.
 //! * [`cap`]: a process's capabilities, their transfer and their revocation.
 //! * [`endpoint`]: where calls meet those that receive them.
+//! * [`park`]: threads that sleep on a word of memory.
 //! * [`sched`]: policies and the dispatcher.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -21,6 +22,7 @@ extern crate std;
 
 pub mod cap;
 pub mod endpoint;
+pub mod park;
 pub mod ring;
 pub mod sched;
 pub mod slab;
