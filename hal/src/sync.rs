@@ -37,6 +37,8 @@ pub enum Fault {
     RingClaimByLoadAndStore,
     /// A slab publishes an entry without releasing its contents.
     SlabPublishWithoutRelease,
+    /// A quota is charged and released by a load and a store: what others did between them is lost.
+    QuotaByLoadAndStore,
 }
 
 #[cfg(not(loom))]

@@ -12,6 +12,7 @@
 //! * [`cap`]: a process's capabilities, their transfer and their revocation.
 //! * [`endpoint`]: where calls meet those that receive them.
 //! * [`park`]: threads that sleep on a word of memory.
+//! * [`limits`]: what may be used at most.
 //! * [`sched`]: policies and the dispatcher.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -22,6 +23,7 @@ extern crate std;
 
 pub mod cap;
 pub mod endpoint;
+pub mod limits;
 pub mod park;
 pub mod ring;
 pub mod sched;
