@@ -2,10 +2,15 @@
 # The interfaces that a program can hold a capability of. An interface is the permission: whoever holds it may call each
 # of its methods. Where a narrower permission makes sense there is a narrower interface.
 #
-# Capabilities travel beside a message, in the order that the comments name ("lends", "gives", "results give"). To lend is
-# to name one for the time of the call; the callee keeps nothing.
+# Capabilities travel beside a message, in the order that the comments name ("lends", "gives", "results give"); the
+# annotations say how many. To lend is to name one for the time of the call; the callee keeps nothing.
 
 using Messages = import "messages.capnp";
+using import "annotations.capnp".lends;
+using import "annotations.capnp".mayLend;
+using import "annotations.capnp".gives;
+using import "annotations.capnp".resultsGive;
+using import "annotations.capnp".clientName;
 
 interface Console @0xf0b25d1c9a7e6001 {
   # The system console. Writes up to a newline reach it unmixed with those of others.
@@ -23,20 +28,20 @@ interface Timer @0xf0b25d1c9a7e6002 {
 interface SchedulingPolicyCap @0xf0b25d1c9a7e6003 {
   # Scheduling attributes of the calling thread, or of the thread whose ThreadHandle the call lends. A value out of range
   # is refused with invalidArgument, never clamped.
-  setWeight @0 Messages.SetWeightParams -> Messages.Empty;
-  setLatencyClass @1 Messages.SetLatencyClassParams -> Messages.Empty;
-  setAffinity @2 Messages.SetAffinityParams -> Messages.Empty;
-  snapshot @3 Messages.Empty -> Messages.SnapshotResults;
-  setRequest @4 Messages.SetRequestParams -> Messages.Empty;
+  setWeight @0 Messages.SetWeightParams -> Messages.Empty $mayLend("thread");
+  setLatencyClass @1 Messages.SetLatencyClassParams -> Messages.Empty $mayLend("thread");
+  setAffinity @2 Messages.SetAffinityParams -> Messages.Empty $mayLend("thread");
+  snapshot @3 Messages.Empty -> Messages.SnapshotResults $mayLend("thread");
+  setRequest @4 Messages.SetRequestParams -> Messages.Empty $mayLend("thread");
 }
 
 interface ProcessSpawner @0xf0b25d1c9a7e6004 {
   # Makes processes from the programs of the boot image. All processes that one spawner and those derived from it have
   # made, and that have not ended, count against its limit.
-  spawn @0 Messages.SpawnParams -> Messages.SpawnResults;
+  spawn @0 Messages.SpawnParams -> Messages.SpawnResults $gives $resultsGive(1);
   # Gives the capabilities that the new process starts with; results give its ProcessHandle. It runs once `start` is
   # called.
-  narrow @1 Messages.NarrowSpawnerParams -> Messages.Empty;
+  narrow @1 Messages.NarrowSpawnerParams -> Messages.Empty $resultsGive(1);
   # Results give a ProcessSpawner that can do less.
 }
 
@@ -46,13 +51,13 @@ interface ProcessHandle @0xf0b25d1c9a7e6005 {
   # Completes when the process has ended and everything that it had is free again.
   kill @2 Messages.Empty -> Messages.Empty;
   info @3 Messages.Empty -> Messages.ProcessInfo;
-  mainThread @4 Messages.Empty -> Messages.Empty;
+  mainThread @4 Messages.Empty -> Messages.Empty $resultsGive(1);
   # Results give the ThreadHandle of the thread that the process started with.
 }
 
 interface ThreadSpawner @0xf0b25d1c9a7e6006 {
   # Makes threads of the calling process.
-  create @0 Messages.CreateThreadParams -> Messages.CreateThreadResults;
+  create @0 Messages.CreateThreadParams -> Messages.CreateThreadResults $resultsGive(1);
   # The thread runs at once. Results give its ThreadHandle.
 }
 
@@ -70,7 +75,7 @@ interface ThreadControl @0xf0b25d1c9a7e6008 {
   # Ends the thread. The process ends with its last thread, with that thread's code.
   setTlsBase @1 Messages.SetTlsBaseParams -> Messages.Empty;
   # Sets the thread pointer (FS base on x86_64, TPIDR_EL0 on aarch64).
-  handle @2 Messages.Empty -> Messages.Empty;
+  handle @2 Messages.Empty -> Messages.Empty $resultsGive(1) $clientName("ownHandle");
   # Results give the thread's own ThreadHandle.
 }
 
@@ -79,7 +84,7 @@ interface ParkSpace @0xf0b25d1c9a7e6009 {
 }
 
 interface MemoryFactory @0xf0b25d1c9a7e600a {
-  create @0 Messages.CreateMemoryParams -> Messages.Empty;
+  create @0 Messages.CreateMemoryParams -> Messages.Empty $resultsGive(1);
   # Zeroed memory, charged to the calling process until the last capability and the last mapping are gone. Results give
   # its MemoryObject.
 }
@@ -89,7 +94,7 @@ interface MemoryObject @0xf0b25d1c9a7e600b {
   map @0 Messages.MapMemoryParams -> Messages.MapMemoryResults;
   # Maps a part of it, read-write or read-only, into the calling process.
   info @1 Messages.Empty -> Messages.MemoryInfo;
-  readOnly @2 Messages.Empty -> Messages.Empty;
+  readOnly @2 Messages.Empty -> Messages.Empty $resultsGive(1);
   # Results give a ReadOnlyMemory of the same memory.
 }
 
@@ -109,21 +114,21 @@ interface VirtualMemory @0xf0b25d1c9a7e600d {
 }
 
 interface EndpointFactory @0xf0b25d1c9a7e600e {
-  create @0 Messages.Empty -> Messages.Empty;
+  create @0 Messages.Empty -> Messages.Empty $resultsGive(1);
   # Results give an Endpoint.
 }
 
 interface Endpoint @0xf0b25d1c9a7e600f {
   # The server's side: the permission for RECV and RETURN. When its last capability is gone, every call that waits or was
   # received is answered with `disconnected`; a process that gives one up gives up the calls that it has received.
-  mint @0 Messages.MintParams -> Messages.Empty;
+  mint @0 Messages.MintParams -> Messages.Empty $resultsGive(1);
   # Results give a client's capability with the interface and the badge that were asked for. An id of the kernel's own
   # interfaces is as good as any other: so a server can stand in for the kernel.
 }
 
 interface CapabilityTable @0xf0b25d1c9a7e6010 {
   # The capabilities of the calling process.
-  revocable @0 Messages.Empty -> Messages.Empty;
+  revocable @0 Messages.Empty -> Messages.Empty $lends(1) $resultsGive(2);
   # Lends one capability. Results give a copy of it that can be revoked, and its Revoker.
   next @1 Messages.NextCapabilityParams -> Messages.CapabilityRecord;
 }
@@ -144,9 +149,9 @@ interface SystemInspector @0xf0b25d1c9a7e6012 {
 
 interface SystemSupervisor @0xf0b25d1c9a7e6013 {
   # Handles of processes and threads by the ids that SystemInspector shows.
-  process @0 Messages.ProcessIdParams -> Messages.Empty;
+  process @0 Messages.ProcessIdParams -> Messages.Empty $resultsGive(1);
   # Results give the ProcessHandle.
-  thread @1 Messages.ThreadIdParams -> Messages.Empty;
+  thread @1 Messages.ThreadIdParams -> Messages.Empty $resultsGive(1);
   # Results give the ThreadHandle.
 }
 

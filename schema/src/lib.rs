@@ -2,6 +2,7 @@
 //!
 //! * [`message`] encodes and decodes the parameters and results of each method. No allocation, no panic; every decoder
 //!   takes bytes of any origin. Messages are one segment in standard framing.
+//! * [`client`] is what the typed clients of every interface stand on: [`generated::clients`].
 //! * [`manifest`] (feature `alloc`) reads a manifest once, checks everything, and gives typed views that borrow.
 //! * [`build`] (feature `std`) makes a manifest from TOML on the host.
 //!
@@ -14,6 +15,7 @@ extern crate alloc;
 
 #[cfg(feature = "std")]
 pub mod build;
+pub mod client;
 pub mod generated;
 #[cfg(feature = "alloc")]
 pub mod manifest;

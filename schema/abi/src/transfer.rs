@@ -21,6 +21,18 @@ pub struct TransferEntry {
     pub detail: u64,
 }
 
+impl TransferEntry {
+    /// To send a copy of the capability.
+    pub const fn copied(handle: u64) -> Self {
+        Self { handle, detail: COPY }
+    }
+
+    /// To send the capability itself.
+    pub const fn moved(handle: u64) -> Self {
+        Self { handle, detail: MOVE }
+    }
+}
+
 /// Packs the counts of a submission: how many entries are sent and how many the array has room for.
 pub const fn counts(sent: u16, room: u16) -> u32 {
     sent as u32 | (room as u32) << 16

@@ -2,10 +2,11 @@
 //!
 //! Two kinds of output: what the capnpc plugin makes of the struct schemas (readers and builders), and our own. Ours
 //! encodes messages from the place of every field ([`layout`], [`messages`]), because the plugin's builders need an
-//! allocator, and gives calls of every interface to their receiver as enums ([`interfaces`]), because the plugin's
-//! interface code needs a heap and an executor.
+//! allocator, and gives every interface typed clients ([`clients`]) and its receivers calls as enums ([`interfaces`]),
+//! because the plugin's interface code needs a heap and an executor.
 
 mod annotation;
+mod clients;
 mod interfaces;
 mod layout;
 mod messages;
@@ -23,7 +24,7 @@ use std::{
 /// Schemas whose structs get readers and builders.
 const STRUCT_SCHEMAS: [&str; 2] = ["messages", "manifest"];
 /// Schemas that our own code is made of.
-const MODEL_SCHEMAS: [&str; 2] = ["capabilities.capnp", "messages.capnp"];
+const MODEL_SCHEMAS: [&str; 3] = ["annotations.capnp", "capabilities.capnp", "messages.capnp"];
 
 /// A generated file: its name in `schema/src/generated` and its text.
 pub struct GeneratedFile {
@@ -77,6 +78,7 @@ pub fn generate() -> Result<Vec<GeneratedFile>> {
         ("layout.rs", layout::generate(&model)),
         ("messages.rs", messages::generate(&model)),
         ("interfaces.rs", interfaces::generate(&model)?),
+        ("clients.rs", clients::generate(&model)?),
     ] {
         files.push(GeneratedFile { name: name.into(), text });
     }

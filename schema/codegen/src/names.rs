@@ -37,6 +37,20 @@ pub fn grouped_hex(value: u64) -> String {
     format!("0x{}", [&digits[0..4], &digits[4..8], &digits[8..12], &digits[12..16]].join("_"))
 }
 
+/// `use module::{a, b};` in lines of at most 120 columns.
+pub fn imports(module: &str, items: &[&str]) -> String {
+    let mut lines = vec![String::from("   ")];
+    for item in items {
+        if lines.last().is_some_and(|line| line.len() + item.len() + 2 > 120) {
+            lines.push(String::from("   "));
+        }
+        if let Some(line) = lines.last_mut() {
+            *line += &format!(" {item},");
+        }
+    }
+    format!("use {module}::{{\n{}\n}};\n", lines.join("\n"))
+}
+
 /// A documentation comment, broken into lines of at most 120 columns.
 pub fn documentation(indent: usize, text: &str) -> String {
     let start = format!("{}///", " ".repeat(indent));

@@ -1,6 +1,8 @@
 //! Code generated from the schemas by `cargo run -p schema-codegen`; never edited by hand.
 
 #[rustfmt::skip]
+pub mod clients;
+#[rustfmt::skip]
 pub mod interfaces;
 #[rustfmt::skip]
 mod layout;
