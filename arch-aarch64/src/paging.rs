@@ -27,6 +27,8 @@ const NOT_GLOBAL: u64 = 1 << 11;
 const NO_KERNEL_EXECUTE: u64 = 1 << 53;
 const NO_USER_EXECUTE: u64 = 1 << 54;
 const ADDRESS: u64 = 0x0000_ffff_ffff_f000;
+/// In an entry that is not valid, which the hardware ignores: there is a frame.
+const WITHDRAWN: u64 = 1 << 1;
 
 const ENTRIES: usize = 512;
 /// Bytes that one entry of a level maps, from level 1 (1 GiB) to level 3 (a page). Level 0 maps tables only.
@@ -73,6 +75,10 @@ impl PageTableEntry for Entry {
             bits |= NO_USER_EXECUTE;
         }
         Self(frame.start().0 | bits)
+    }
+
+    fn withdrawn(frame: Frame) -> Self {
+        Self(frame.start().0 | WITHDRAWN)
     }
 
     fn is_present(self) -> bool {
@@ -288,6 +294,9 @@ mod tests {
         assert!(!both.access().contains(Access::EXECUTE));
         assert!(Entry::table(frame).access().is_empty());
         assert!(!Entry::empty().is_present());
+        let withdrawn = Entry::withdrawn(frame);
+        assert_eq!((withdrawn.frame(), withdrawn.is_present(), withdrawn.is_empty()), (frame, false, false));
+        assert!(withdrawn.access().is_empty());
     }
 
     #[test]

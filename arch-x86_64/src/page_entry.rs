@@ -4,6 +4,8 @@ use crate::features::{Features, features};
 use tessera_hal::{Access, Frame, PageTableEntry, PhysicalAddress};
 
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+/// In an entry that does not count, whose other bits the hardware ignores: there is a frame.
+const WITHDRAWN: u64 = 1 << 9;
 
 bitflags::bitflags! {
     /// The bits of an entry besides its frame.
@@ -98,6 +100,10 @@ impl PageTableEntry for Entry {
         Self::encode(frame, user_flags(access), features())
     }
 
+    fn withdrawn(frame: Frame) -> Self {
+        Self(frame.start().0 & ADDRESS | WITHDRAWN)
+    }
+
     fn is_present(self) -> bool {
         self.flags().contains(Flags::PRESENT)
     }
@@ -148,6 +154,13 @@ mod tests {
         let entry = Entry::encode(FRAME, Flags::PRESENT | Flags::WRITE | Flags::GLOBAL, ALL);
         assert_eq!(entry.access(), Access::empty());
         assert!(!Entry::empty().is_present());
+    }
+
+    #[test]
+    fn a_withdrawn_page_keeps_its_frame_and_allows_nothing() {
+        let entry = Entry::withdrawn(FRAME);
+        assert_eq!((entry.frame(), entry.is_present(), entry.is_empty()), (FRAME, false, false));
+        assert_eq!(entry.access(), Access::empty());
     }
 
     #[test]

@@ -19,12 +19,19 @@ pub trait PageTableEntry: Copy + Send + Sync + 'static {
     fn table(frame: Frame) -> Self;
     /// A user page. Never writable and executable at once.
     fn user_page(frame: Frame, access: Access) -> Self;
+    /// A user page to which there is no access at present: not present, not [`Self::empty`] either, since it keeps its
+    /// frame.
+    fn withdrawn(frame: Frame) -> Self;
     /// Whether it is present.
     fn is_present(self) -> bool;
-    /// The frame it points to (table or page).
+    /// The frame it points to (table or page, withdrawn or not).
     fn frame(self) -> Frame;
-    /// What user mode may do with the page; empty for kernel pages.
+    /// What user mode may do with the page; empty for kernel pages and withdrawn ones.
     fn access(self) -> Access;
+    /// Whether there is nothing, not even a frame that is kept.
+    fn is_empty(self) -> bool {
+        self.to_raw() == Self::empty().to_raw()
+    }
 }
 
 /// A thread's user-mode registers, with its FPU state once it has any.
@@ -112,6 +119,10 @@ pub trait Machine: SchedHal + 'static {
 
     /// Drops cached translations of the loaded space on this CPU only.
     fn flush_local(&self, scope: FlushScope);
+
+    /// Makes what was written to a frame visible to instruction fetches of every CPU. Called before an executable
+    /// mapping of the frame is made. The default is for machines whose instruction caches see all stores.
+    fn publish_code(&self, _frame: Frame) {}
 
     /// Whether `flush_local` reaches all CPUs by itself (TLBI broadcast), so that no kick is needed.
     fn flush_is_broadcast(&self) -> bool;

@@ -8,7 +8,7 @@
 use crate::{
     finish,
     kernel::Kernel,
-    memory::address_space::TearDown,
+    memory::{address_space::Faulted, change::TearDown},
     process::{Ended, Ending, Process},
     report::Reporter,
     system_call::SystemCallOutcome,
@@ -16,7 +16,9 @@ use crate::{
 };
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
-use hal::{CpuId, Duration, InterruptState, Machine, Requests, Trap, UserContext, machine::FlushScope};
+use hal::{
+    CpuId, Duration, Fault, FaultKind, InterruptState, Machine, Requests, Trap, UserContext, machine::FlushScope,
+};
 use kernel_core::sched::{Next, ThreadId};
 
 /// The most frames that one cleanup step frees.
@@ -212,11 +214,29 @@ impl<M: Machine> CpuLoop<M> {
                     }
                 }
             }
+            Trap::Fault(fault) if self.is_resolved(&thread, &fault) => {
+                drop(execution);
+                self.current = Some(thread);
+                Next::Run(id)
+            }
             Trap::Fault(fault) => {
                 drop(execution);
                 self.end_process(&thread, Ending::Fault(fault))
             }
         }
+    }
+
+    /// Gives a page that was never used its frame. Answers whether the instruction can be tried again.
+    fn is_resolved(&self, thread: &Thread<M>, fault: &Fault) -> bool {
+        let (FaultKind::Page { access, mapped }, Some(address)) = (fault.kind, fault.address) else { return false };
+        let machine = self.kernel.machine;
+        machine.restore_interrupts(InterruptState::Unmasked);
+        let faulted = thread.process.space.fault(address, access);
+        let _ = machine.mask_interrupts();
+        if mapped || faulted == Ok(Faulted::AlreadyThere) {
+            machine.flush_local(FlushScope::Page(address));
+        }
+        faulted.is_ok()
     }
 
     /// Ends the running thread's process: says so, takes back what is outstanding, and leaves its memory for cleanup.
@@ -261,7 +281,9 @@ impl<M: Machine> CpuLoop<M> {
 
     fn has_background(&self) -> bool {
         let run = &self.kernel.run;
-        self.kernel.has_graves() || self.cpu == CpuId::BOOT && run.report_due.load(Ordering::Relaxed)
+        self.kernel.has_graves()
+            || self.kernel.objects.has_graves()
+            || self.cpu == CpuId::BOOT && run.report_due.load(Ordering::Relaxed)
     }
 
     /// One bounded step of work that belongs to no thread, with interrupts on. Entered and left with them masked.
@@ -282,8 +304,10 @@ impl<M: Machine> CpuLoop<M> {
         }
     }
 
-    /// Frees a few pages of an ended process.
+    /// Frees a few pages of an ended process, and of memory objects that are gone.
     fn clean_up_step(&mut self) {
+        // What it leaves makes `has_background` true again.
+        let _ = self.kernel.objects.free_step(CLEANUP_STEP);
         let Some(process) = self.kernel.exhume() else { return };
         let others = process.space.loaded_on();
         if !others.is_empty() {

@@ -1,6 +1,6 @@
 //! The end of a run: all CPUs stop, everything is reported once more and checked, and the machine is powered off.
 
-use crate::{kernel::Kernel, line::JsonObject, memory::address_space::TearDown};
+use crate::{kernel::Kernel, line::JsonObject, memory::change::TearDown};
 use core::sync::atomic::Ordering;
 use hal::{CpuId, Duration, ExitStatus, Machine};
 

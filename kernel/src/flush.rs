@@ -3,8 +3,11 @@
 //! Each CPU has a [`FlushWord`]: the number of flushes that others wanted of it, and the number that it had read before
 //! its last flush. A request counts up, kicks, and waits until the second number has reached its own. The waiter keeps
 //! serving its own word, so two CPUs that wait for each other both get on; it waits with interrupts on and no lock.
+//! [`Kernel::flush_others`] is that for one space.
 
+use crate::{kernel::Kernel, memory::address_space::AddressSpace};
 use core::sync::atomic::{AtomicU64, Ordering};
+use hal::{Machine, Requests, machine::FlushScope};
 
 /// What others want of one CPU. On its own cache line: others write it.
 #[derive(Default)]
@@ -35,9 +38,43 @@ impl FlushWord {
         }
     }
 
+    /// The last request, whoever made it.
+    fn latest(&self) -> FlushTicket {
+        FlushTicket(self.wanted.load(Ordering::Acquire))
+    }
+
     /// Whether the request was served.
     pub fn is_done(&self, ticket: FlushTicket) -> bool {
         self.done.load(Ordering::Acquire) >= ticket.0
+    }
+}
+
+impl<M: Machine> Kernel<M> {
+    /// Makes every CPU drop its translations of a space, and waits until all have: what was taken out of its tables before
+    /// is out of reach then. Interrupts are on, no lock is held; this CPU goes on serving what others wait for.
+    pub fn flush_others(&self, space: &AddressSpace<M>) {
+        let this = self.machine.this_cpu();
+        let mut others = space.loaded_on();
+        if others.contains(this) || self.machine.flush_is_broadcast() {
+            self.machine.flush_local(FlushScope::User);
+        }
+        others.remove(this);
+        if self.machine.flush_is_broadcast() {
+            return;
+        }
+        // All are asked before one is waited for.
+        for cpu in others.iter() {
+            let _ = self.cpu(cpu).flush.request();
+            let _ = self.machine.kick(cpu, Requests::TLB);
+        }
+        for cpu in others.iter() {
+            let flush = &self.cpu(cpu).flush;
+            let ticket = flush.latest();
+            while !flush.is_done(ticket) {
+                self.cpu(this).flush.serve(|| self.machine.flush_local(FlushScope::User));
+                core::hint::spin_loop();
+            }
+        }
     }
 }
 

@@ -1,8 +1,13 @@
 //! [`Kernel`]: what all CPUs share. Built once at boot, never dropped.
 
 use crate::{
-    console::Console, cpu_mask::CpuMask, expiry::Expiry, flush::FlushWord, memory::frames::FrameAllocator,
-    process::Process, thread::Thread,
+    console::Console,
+    cpu_mask::CpuMask,
+    expiry::Expiry,
+    flush::FlushWord,
+    memory::{frames::FrameAllocator, object::ObjectGraves},
+    process::Process,
+    thread::Thread,
 };
 use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -100,6 +105,8 @@ pub struct Kernel<M: Machine> {
     pub machine: &'static M,
     /// Its memory.
     pub frames: &'static FrameAllocator<M>,
+    /// The memory objects that nobody can reach any more.
+    pub objects: &'static ObjectGraves<M>,
     /// Its console.
     pub console: &'static Console<M>,
     /// The console's interrupt line, if it has one and it could be routed.
@@ -152,6 +159,7 @@ impl<M: Machine> Kernel<M> {
         Self {
             machine,
             frames: parts.frames,
+            objects: Box::leak(Box::new(ObjectGraves::new(parts.frames))),
             console: parts.console,
             console_line: parts.console_line,
             dispatcher: parts.dispatcher,

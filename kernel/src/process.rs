@@ -6,20 +6,20 @@
 use crate::{
     capability::{CapabilityTable, Object, TableFull},
     console::ProgramOutput,
-    elf::{self, ElfError, Image, Segment},
+    elf::{self, ElfError, Image},
     memory::{
-        address_space::{AddressSpace, MapError, pages},
-        direct,
-        frames::{FrameAllocator, OutOfFrames},
+        address_space::AddressSpace, direct, frames::FrameAllocator, quota::Quota, region::RegionError,
+        reservation::ReserveError,
     },
     ring::Ring,
 };
-use alloc::boxed::Box;
+use alloc::{boxed::Box, sync::Arc};
 use core::{fmt, ops::Range, sync::atomic::Ordering};
 use hal::{Access, Fault, Frame, Machine, PAGE_SIZE, UserContext, VirtualAddress};
 use kernel_core::sched::Snapshot;
 use spin::{Mutex, Once};
 use tessera_abi::{
+    limits::DEFAULT_FRAMES,
     ring::RING_PAGES,
     start::{ARGUMENT_OFFSET, MAX_ARGUMENT_BYTES, MAX_GRANTS, StartPage},
 };
@@ -33,7 +33,7 @@ pub enum SpawnError {
     /// The file is not a program.
     Elf(ElfError),
     /// A page could not be mapped.
-    Map(MapError),
+    Map(RegionError),
     /// The image reaches into the stack.
     NoRoomForStack,
     /// More than [`MAX_ARGUMENT_BYTES`].
@@ -50,14 +50,14 @@ impl From<ElfError> for SpawnError {
     }
 }
 
-impl From<MapError> for SpawnError {
-    fn from(error: MapError) -> Self {
+impl From<RegionError> for SpawnError {
+    fn from(error: RegionError) -> Self {
         Self::Map(error)
     }
 }
 
-impl From<OutOfFrames> for SpawnError {
-    fn from(error: OutOfFrames) -> Self {
+impl From<ReserveError> for SpawnError {
+    fn from(error: ReserveError) -> Self {
         Self::Map(error.into())
     }
 }
@@ -132,7 +132,7 @@ pub struct SpawnRequest<'a> {
     /// What it is called.
     pub name: Name,
     /// The ELF file.
-    pub file: &'a [u8],
+    pub file: &'static [u8],
     /// The argument string.
     pub arguments: &'a str,
     /// What it may use.
@@ -177,13 +177,14 @@ impl<M: Machine> Process<M> {
         if image.end() + PAGE_SIZE > layout.start_page {
             return Err(SpawnError::NoRoomForStack);
         }
-        let space = AddressSpace::new(frames)?;
-        map_image(machine, &space, &image)?;
-        for page in pages(VirtualAddress(layout.stack.start), layout.stack.len()).into_iter().flatten() {
-            space.map_new(page, Access::READ | Access::WRITE)?;
-        }
-        let ring = Ring::new(machine, map_ring(&space, layout.ring)?);
-        let start_page = space.map_new(VirtualAddress(layout.start_page), Access::READ | Access::WRITE)?;
+        let quota = Arc::new(Quota::new(DEFAULT_FRAMES.into()));
+        let space = AddressSpace::new(frames, &quota)?;
+        map_image(&space, &image)?;
+        let read_write = Access::READ | Access::WRITE;
+        space.map_anonymous(VirtualAddress(layout.stack.start), STACK_PAGES, read_write)?;
+        let (_, ring) = space.map_kernel_owned(Some(VirtualAddress(layout.ring)), read_write)?;
+        let ring = Ring::new(machine, ring);
+        let (_, [start_page]) = space.map_kernel_owned(Some(VirtualAddress(layout.start_page)), read_write)?;
         let capabilities = CapabilityTable::new();
         write_start_page(machine, start_page, &layout, &request, &capabilities)?;
         let context = M::Context::new(image.entry, VirtualAddress(layout.stack.end), [layout.start_page, 0]);
@@ -201,30 +202,13 @@ impl<M: Machine> Process<M> {
     }
 }
 
-fn map_image<M: Machine>(machine: &M, space: &AddressSpace<M>, image: &Image<'_>) -> Result<(), MapError> {
-    image.segments().try_for_each(|segment| map_segment(machine, space, segment))
-}
-
-/// Maps a segment and fills it, a page at a time.
-fn map_segment<M: Machine>(machine: &M, space: &AddressSpace<M>, segment: &Segment<'_>) -> Result<(), MapError> {
-    for page in segment.pages() {
-        let frame = space.map_new(page, segment.access)?;
-        let from = page.0.max(segment.start.0);
-        let skipped = from - segment.start.0;
-        let length = (page.0 + PAGE_SIZE - from).min(segment.bytes.len().saturating_sub(skipped));
-        if length > 0 {
-            direct::write(machine, frame, from - page.0, &segment.bytes[skipped..skipped + length]);
-        }
-    }
-    Ok(())
-}
-
-fn map_ring<M: Machine>(space: &AddressSpace<M>, start: usize) -> Result<[Frame; RING_PAGES], MapError> {
-    let mut ring = [Frame::from_number(0); RING_PAGES];
-    for (index, frame) in ring.iter_mut().enumerate() {
-        *frame = space.map_new(VirtualAddress(start + index * PAGE_SIZE), Access::READ | Access::WRITE)?;
-    }
-    Ok(ring)
+/// Maps the segments over the file's own bytes; a page is copied when it is used for the first time.
+fn map_image<M: Machine>(space: &AddressSpace<M>, image: &Image<'static>) -> Result<(), RegionError> {
+    image.segments().try_for_each(|segment| {
+        let range = segment.page_range();
+        let pages = range.len() / PAGE_SIZE;
+        space.map_image(VirtualAddress(range.start), pages, segment.access, segment.bytes, segment.start)
+    })
 }
 
 /// Fills in what the program finds when it starts.
@@ -262,10 +246,16 @@ fn write_start_page<M: Machine>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{memory::user_copy::copy_from_user, test_machine::TestMachine};
+    use crate::{
+        memory::{
+            address_space::{FaultDenied, Faulted},
+            user_copy::copy_from_user,
+        },
+        test_machine::TestMachine,
+    };
     use alloc::vec;
 
-    fn request<'a>(file: &'a [u8], grants: &'a [Object]) -> SpawnRequest<'a> {
+    fn request<'a>(file: &'static [u8], grants: &'a [Object]) -> SpawnRequest<'a> {
         let name = Name { program: "hog".into(), instance: 3 };
         SpawnRequest { name, file, arguments: "weight=7", grants, cpus: 4 }
     }
@@ -273,8 +263,8 @@ mod tests {
     #[test]
     fn a_process_starts_with_its_image_its_arguments_and_its_grants() {
         let frames = TestMachine::with_frames(64);
-        let file = elf::tests::small_program(0x20_0010);
-        let spawned = Process::spawn(frames, request(&file, &[Object::Console, Object::Timer])).unwrap();
+        let file = elf::tests::small_program(0x20_0010).leak();
+        let spawned = Process::spawn(frames, request(file, &[Object::Console, Object::Timer])).unwrap();
         let machine = frames.machine();
         let space = &spawned.process.space;
         let layout = Layout::new(&machine.user_range());
@@ -284,9 +274,10 @@ mod tests {
         let mut arguments = [0; 8];
         copy_from_user(machine, space, (layout.start_page + ARGUMENT_OFFSET) as u64, &mut arguments).unwrap();
         assert_eq!(&arguments, b"weight=7");
-        assert_eq!(space.translate(VirtualAddress(layout.stack.end)), None, "guard above the stack");
-        assert_eq!(space.translate(VirtualAddress(layout.stack.start - 1)), None, "guard below the stack");
-        assert!(space.translate(VirtualAddress(layout.stack.end - 8)).is_some());
+        let touch = |address| space.fault(VirtualAddress(address), Access::WRITE);
+        assert_eq!(touch(layout.stack.end), Err(FaultDenied::NotMapped), "guard above the stack");
+        assert_eq!(touch(layout.stack.start - 1), Err(FaultDenied::NotMapped), "guard below the stack");
+        assert_eq!(touch(layout.stack.end - 8), Ok(Faulted::Populated));
         assert_eq!(spawned.context.program_counter(), VirtualAddress(0x20_0010));
         assert_eq!(spawned.process.progress(machine), 0);
         direct::word64(machine, spawned.process.start_page, 0).store(9, Ordering::Relaxed);
@@ -295,17 +286,17 @@ mod tests {
 
     #[test]
     fn a_spawn_that_fails_leaks_nothing() {
-        let file = elf::tests::small_program(0x20_0010);
+        let file = elf::tests::small_program(0x20_0010).leak();
         for count in 1..40 {
             let frames = TestMachine::with_frames(count);
-            if let Err(error) = Process::spawn(frames, request(&file, &[])) {
-                assert_eq!(error, SpawnError::Map(MapError::OutOfFrames));
-                assert_eq!(frames.free_count(), count);
+            if let Err(error) = Process::spawn(frames, request(file, &[])) {
+                assert_eq!(error, SpawnError::Map(RegionError::Reserve(ReserveError::OutOfFrames)));
+                assert_eq!((frames.free_count(), frames.promised_count()), (count, 0));
             }
         }
         let frames = TestMachine::with_frames(64);
         let grants = [Object::Timer; MAX_GRANTS + 1];
-        let error = Process::spawn(frames, request(&file, &grants)).err();
+        let error = Process::spawn(frames, request(file, &grants)).err();
         assert_eq!(error, Some(SpawnError::TooManyGrants(MAX_GRANTS + 1)));
         assert_eq!(frames.free_count(), 64);
     }

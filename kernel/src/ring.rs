@@ -170,7 +170,8 @@ mod tests {
     impl Program {
         fn new() -> Self {
             let frames = TestMachine::with_frames(RING_PAGES as u64);
-            let pages = core::array::from_fn(|_| frames.allocate().unwrap());
+            let promise = frames.commit(RING_PAGES as u64).unwrap();
+            let pages = core::array::from_fn(|_| promise.allocate());
             Self { ring: Ring::new(TestMachine::get(), pages), tail: 0 }
         }
 

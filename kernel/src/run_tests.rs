@@ -8,7 +8,7 @@ use crate::{
 };
 use alloc::{boxed::Box, collections::BTreeMap, format, string::String, sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicU64, Ordering};
-use hal::{BootInfo, CpuId, ExitStatus, Fault, FaultKind, SchedHal, SystemCall, Trap, VirtualAddress};
+use hal::{Access, BootInfo, CpuId, ExitStatus, Fault, FaultKind, SchedHal, SystemCall, Trap, VirtualAddress};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tessera_abi::{
     ring::{EXCEPTION, Operation, SubmissionEntry, TransportError},
@@ -46,7 +46,15 @@ fn boot(machine: &'static TestMachine, command_line: &'static str, initrd: Optio
     let memory = Vec::from([TestMachine::memory(4096)]).leak();
     let boot = BootInfo { command_line, initrd, memory };
     let end = catch_unwind(AssertUnwindSafe(|| match prepare(machine, &boot) {
-        Ok(Prepared::Run(kernel)) => cpu_loop::run(kernel, CpuId::BOOT),
+        Ok(Prepared::Run(kernel)) => {
+            machine.set_pager(Box::new(|address| {
+                let spaces = kernel.threads.iter().map(|thread| &thread.process.space);
+                for space in spaces.filter(|space| space.loaded_on().contains(CpuId::BOOT)) {
+                    assert!(space.fault(address, Access::READ).is_ok(), "a script may not use {address}");
+                }
+            }));
+            cpu_loop::run(kernel, CpuId::BOOT)
+        }
         Ok(Prepared::Conformance) => panic!("not asked for"),
         Err(error) => finish::refuse(machine, &error),
     }));

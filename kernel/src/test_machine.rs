@@ -28,7 +28,12 @@ pub struct TestMachine {
     root: Mutex<Option<Frame>>,
     scripts: Mutex<BTreeMap<usize, Script>>,
     output: Mutex<Vec<u8>>,
+    pager: Mutex<Option<Pager>>,
+    published: Mutex<Vec<Frame>>,
 }
+
+/// What a script's use of a page leads to that is not there.
+pub type Pager = Box<dyn Fn(VirtualAddress) + Send>;
 
 /// How long one step of a script takes.
 pub const STEP: Duration = Duration::from_micros(50);
@@ -76,16 +81,17 @@ impl User<'_> {
         self.word(self.context.arguments[0]).fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A word of the program's memory, found as the hardware would: through the loaded root.
+    /// A word of the program's memory, found as the hardware would: through the loaded root. A page that is not there is
+    /// asked for, as by a fault after which the instruction runs again.
     fn word(&self, address: usize) -> &AtomicU64 {
-        let mut table = self.machine.root.lock().expect("a space is loaded");
-        for shift in [39, 30, 21, 12] {
-            let entry =
-                TestEntry(direct::word64(self.machine, table, (address >> shift) % 512 * 8).load(Ordering::Acquire));
-            assert!(entry.is_present(), "the script touches unmapped memory at {address:#x}");
-            table = entry.frame();
-        }
-        direct::word64(self.machine, table, address % PAGE_SIZE)
+        let frame = self.machine.walk(address).or_else(|| {
+            if let Some(pager) = &*self.machine.pager.lock() {
+                pager(VirtualAddress(address));
+            }
+            self.machine.walk(address)
+        });
+        let frame = frame.unwrap_or_else(|| panic!("the script touches unmapped memory at {address:#x}"));
+        direct::word64(self.machine, frame, address % PAGE_SIZE)
     }
 
     /// Writes bytes, padded to words.
@@ -146,9 +152,10 @@ impl TestMachine {
         Box::leak(Box::new(Self::default()))
     }
 
-    /// This much free memory.
+    /// This much free memory, full of rubbish unless there is so much of it that the host should not touch all of it.
     pub fn memory(count: u64) -> MemoryRegion {
-        let bytes = vec![0xa5_u8; (count as usize + 1) * PAGE_SIZE].leak();
+        let rubbish = if count <= 1 << 14 { 0xa5_u8 } else { 0 };
+        let bytes = vec![rubbish; (count as usize + 1) * PAGE_SIZE].leak();
         let start = (bytes.as_mut_ptr().expose_provenance() as u64).div_ceil(PAGE_SIZE as u64);
         MemoryRegion { start: Frame::from_number(start), frames: count }
     }
@@ -161,6 +168,25 @@ impl TestMachine {
     /// What runs when a context that started at `entry` is run.
     pub fn set_script(&self, entry: usize, script: Script) {
         self.scripts.lock().insert(entry, script);
+    }
+
+    /// What is done for pages that scripts use and that are not there.
+    pub fn set_pager(&self, pager: Pager) {
+        *self.pager.lock() = Some(pager);
+    }
+
+    /// The frames that were published as code.
+    pub fn published(&self) -> Vec<Frame> {
+        self.published.lock().clone()
+    }
+
+    fn walk(&self, address: usize) -> Option<Frame> {
+        let mut table = self.root.lock().expect("a space is loaded");
+        for shift in [39, 30, 21, 12] {
+            let entry = TestEntry(direct::word64(self, table, (address >> shift) % 512 * 8).load(Ordering::Acquire));
+            table = entry.is_present().then(|| entry.frame())?;
+        }
+        Some(table)
     }
 
     /// What was written to the console.
@@ -194,6 +220,9 @@ impl PageTableEntry for TestEntry {
     }
     fn user_page(frame: Frame, access: Access) -> Self {
         Self(frame.start().0 | 1 | u64::from(access.bits()) << 1)
+    }
+    fn withdrawn(frame: Frame) -> Self {
+        Self(frame.start().0 | 1 << 11)
     }
     fn is_present(self) -> bool {
         self.0 & 1 != 0
@@ -292,6 +321,9 @@ impl Machine for TestMachine {
         *self.root.lock() = None;
     }
     fn flush_local(&self, _scope: FlushScope) {}
+    fn publish_code(&self, frame: Frame) {
+        self.published.lock().push(frame);
+    }
     fn flush_is_broadcast(&self) -> bool {
         false
     }

@@ -1,167 +1,348 @@
-//! A user address space: four levels of 512 entries, walked through the direct map.
+//! A user address space: regions that say what stands where, and page tables that hold what was used so far.
 //!
-//! The space owns its tables and every page mapped in it; they are freed in bounded steps by
-//! [`AddressSpace::tear_down`]. `loaded` says which CPUs may have translations of it cached: a CPU sets its bit before
-//! it loads the root and clears it after it has loaded another one. Lock level: before the frame allocator.
+//! Making a region touches no page. A page gets its frame when it is used for the first time, by user mode
+//! ([`AddressSpace::fault`]) or by the kernel for it ([`AddressSpace::with_page`]). All frames that a region can ever
+//! need, its page tables included, are promised and charged to the process when the region is made: a first use never
+//! fails for lack of memory. What is taken away (unmapping, narrower access, tear-down) goes in bounded steps; see
+//! [`super::change`].
+//!
+//! `loaded` says which CPUs may have translations of the space cached: a CPU sets its bit before it loads the root and
+//! clears it after it has loaded another one. Lock level: see [`super`].
 
 use super::{
-    direct,
-    frames::{FrameAllocator, OutOfFrames},
+    frames::FrameAllocator,
+    object::MemoryObject,
+    quota::Quota,
+    region::{Backing, Region, RegionError, Regions, check_access},
+    reservation::{Reservation, ReserveError},
+    tables::{change_page, entry, lowest_table, make_lowest_table, page_entry, set_entry},
 };
 use crate::cpu_mask::CpuMask;
-use core::{fmt, sync::atomic::Ordering};
+use alloc::sync::Arc;
+use core::{
+    ops::Range,
+    sync::atomic::{Ordering, fence},
+};
 use hal::{Access, CpuId, CpuSet, Frame, Machine, PAGE_SIZE, PageTableEntry, VirtualAddress};
-use spin::Mutex;
+use spin::{Mutex, MutexGuard};
 
-const ENTRIES: usize = 512;
-const LEVELS: u32 = 4;
+/// The top of user memory, where the kernel places nothing by itself: the first thread's stack, ring and start page.
+pub const TOP_BYTES: usize = 16 << 20;
 
-/// Why a page could not be mapped.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum MapError {
-    /// The address is not page-aligned or not user mode's.
-    NotUserPage(VirtualAddress),
-    /// Something is mapped there.
-    AlreadyMapped(VirtualAddress),
-    /// Writable and executable at once.
-    WritableExecutable(VirtualAddress),
-    /// No memory is left.
-    OutOfFrames,
-}
-
-impl From<OutOfFrames> for MapError {
-    fn from(_: OutOfFrames) -> Self {
-        Self::OutOfFrames
-    }
-}
-
-impl fmt::Display for MapError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotUserPage(address) => write!(f, "{address} is not a page of user mode"),
-            Self::AlreadyMapped(address) => write!(f, "page {address} is mapped already"),
-            Self::WritableExecutable(address) => write!(f, "page {address} would be writable and executable"),
-            Self::OutOfFrames => write!(f, "{OutOfFrames}"),
-        }
-    }
-}
-
-/// What one step of a tear-down has left.
+/// What a fault has led to.
 #[must_use]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TearDown {
-    /// Pages remain.
-    Unfinished,
-    /// Everything is freed, the root too.
-    Done,
+pub enum Faulted {
+    /// The page has its frame, or its new access, from now on.
+    Populated,
+    /// The page tables allow the access already: another CPU was faster, or a stale translation was used.
+    AlreadyThere,
+}
+
+/// Why a fault is the program's own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FaultDenied {
+    /// Nothing is mapped there.
+    NotMapped,
+    /// What is mapped there does not allow the access.
+    NotAllowed,
+}
+
+/// What a word of user memory is to those who wait at it: the same word, the same key.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum WordKey {
+    /// Memory of one space.
+    Private(VirtualAddress),
+    /// Memory of an object, wherever it is mapped.
+    Shared {
+        /// The object's number.
+        object: u64,
+        /// The word's place in it, in bytes.
+        offset: u64,
+    },
+}
+
+/// What stands at some place, for those who look.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mapping {
+    /// The addresses.
+    pub range: Range<VirtualAddress>,
+    /// What user mode may do.
+    pub access: Access,
+    /// The object's number and the offset in bytes at which the range begins.
+    pub object: Option<(u64, u64)>,
+}
+
+/// Where a region is to stand.
+enum Place {
+    At(VirtualAddress),
+    Anywhere,
+}
+
+/// What a new region is.
+struct New<M: Machine> {
+    access: Access,
+    most_access: Access,
+    backing: Backing<M>,
+}
+
+/// What is behind the lock of a space that is not torn down.
+pub(super) struct State<M: Machine> {
+    pub root: Frame,
+    pub regions: Regions<M>,
+    /// The root, the private pages of all regions and the tables that they need.
+    pub reserved: Reservation<M>,
 }
 
 /// A user address space.
 pub struct AddressSpace<M: Machine> {
-    frames: &'static FrameAllocator<M>,
-    /// The root table; `None` once torn down.
-    root: Mutex<Option<Frame>>,
+    pub(super) frames: &'static FrameAllocator<M>,
+    /// `None` once torn down.
+    pub(super) state: Mutex<Option<State<M>>>,
     /// CPUs that may have it loaded.
     loaded: CpuMask,
 }
 
-/// The index of `address` in the table of `level` (4 is the root).
-fn index(address: usize, level: u32) -> usize {
-    (address >> (12 + 9 * (level - 1))) % ENTRIES
-}
-
 impl<M: Machine> AddressSpace<M> {
-    /// An empty space.
-    pub fn new(frames: &'static FrameAllocator<M>) -> Result<Self, OutOfFrames> {
-        let root = frames.allocate()?;
+    /// An empty space at the expense of `quota`.
+    pub fn new(frames: &'static FrameAllocator<M>, quota: &Arc<Quota>) -> Result<Self, ReserveError> {
+        let reserved = Reservation::new(frames, quota, 1)?;
+        let root = reserved.allocate();
         frames.machine().prepare_root(root);
-        Ok(Self { frames, root: Mutex::new(Some(root)), loaded: CpuMask::new() })
+        let user = frames.machine().user_range();
+        let regions = Regions::new(user.end / 2..user.end - TOP_BYTES);
+        let state = Mutex::new(Some(State { root, regions, reserved }));
+        Ok(Self { frames, state, loaded: CpuMask::new() })
     }
 
-    fn machine(&self) -> &'static M {
+    pub(super) fn machine(&self) -> &'static M {
         self.frames.machine()
     }
 
-    fn entry(&self, table: Frame, index: usize) -> M::Entry {
-        M::Entry::from_raw(direct::word64(self.machine(), table, index * 8).load(Ordering::Relaxed))
+    fn is_user(&self, address: usize) -> bool {
+        self.machine().user_range().contains(&address)
     }
 
-    /// The release pairs with the table walkers of other CPUs: a table is complete before it is linked.
-    fn set_entry(&self, table: Frame, index: usize, entry: M::Entry) {
-        direct::word64(self.machine(), table, index * 8).store(entry.to_raw(), Ordering::Release);
-    }
-
-    fn is_user_page(&self, page: VirtualAddress) -> bool {
+    /// The range of `pages` pages, if it is user mode's and not empty.
+    pub(super) fn user_range(&self, start: VirtualAddress, bytes: usize) -> Result<Range<usize>, RegionError> {
         let user = self.machine().user_range();
-        page.page_offset() == 0 && page.0 >= user.start && page.0 < user.end
+        let end = start.0.checked_add(bytes).filter(|&end| end <= user.end && start.0 >= user.start);
+        let aligned = start.page_offset() == 0 && bytes.is_multiple_of(PAGE_SIZE) && bytes > 0;
+        end.filter(|_| aligned).map(|end| start.0..end).ok_or(RegionError::NotUserPages(start))
     }
 
-    /// Maps a new zeroed page and answers its frame.
-    pub fn map_new(&self, page: VirtualAddress, access: Access) -> Result<Frame, MapError> {
-        if !self.is_user_page(page) {
-            return Err(MapError::NotUserPage(page));
-        }
-        if access.contains(Access::WRITE | Access::EXECUTE) {
-            return Err(MapError::WritableExecutable(page));
-        }
-        let root = self.root.lock();
-        let mut table = root.ok_or(MapError::NotUserPage(page))?;
-        for level in (2..=LEVELS).rev() {
-            table = self.table_below(table, index(page.0, level))?;
-        }
-        if self.entry(table, index(page.0, 1)).is_present() {
-            return Err(MapError::AlreadyMapped(page));
-        }
-        let frame = self.frames.allocate()?;
-        self.set_entry(table, index(page.0, 1), M::Entry::user_page(frame, access));
-        Ok(frame)
+    pub(super) fn live(&self) -> Result<LiveGuard<'_, M>, RegionError> {
+        let guard = self.state.lock();
+        if guard.is_none() { Err(RegionError::TornDown) } else { Ok(LiveGuard(guard)) }
     }
 
-    fn table_below(&self, table: Frame, index: usize) -> Result<Frame, OutOfFrames> {
-        let entry = self.entry(table, index);
-        if entry.is_present() {
-            return Ok(entry.frame());
+    /// Makes a region: what it can need is reserved, nothing is touched. Answers where it stands.
+    fn add(
+        &self,
+        state: &mut State<M>,
+        place: Place,
+        pages: usize,
+        new: New<M>,
+    ) -> Result<VirtualAddress, RegionError> {
+        let New { access, most_access, backing } = new;
+        check_access(access)?;
+        let bytes = pages.checked_mul(PAGE_SIZE).ok_or(RegionError::NoPlace)?;
+        state.regions.check_room(1)?;
+        let start = match place {
+            Place::At(start) => start,
+            Place::Anywhere => VirtualAddress(state.regions.choose(bytes)?),
+        };
+        let range = self.user_range(start, bytes)?;
+        state.regions.check_free(&range)?;
+        let private = if backing.is_private() { pages as u64 } else { 0 };
+        state.reserved.grow(private + state.regions.exclusive_tables(&range))?;
+        state.regions.insert(range.start, Region { end: range.end, access, most_access, backing });
+        if matches!(place, Place::Anywhere) {
+            state.regions.chose(range.start);
         }
-        let frame = self.frames.allocate()?;
-        self.set_entry(table, index, M::Entry::table(frame));
-        Ok(frame)
+        Ok(start)
     }
 
-    /// The frame behind a user address and what user mode may do there. `None`: not mapped, or not user mode's.
+    /// Maps zeroed pages at a place that the caller chooses.
+    pub fn map_anonymous(&self, start: VirtualAddress, pages: usize, access: Access) -> Result<(), RegionError> {
+        let new = New { access, most_access: Access::all(), backing: Backing::Anonymous };
+        self.add(self.live()?.state(), Place::At(start), pages, new).map(drop)
+    }
+
+    /// Maps pages of the boot image: `bytes` stand at `bytes_start`, the rest is zero.
+    pub fn map_image(
+        &self,
+        start: VirtualAddress,
+        pages: usize,
+        access: Access,
+        bytes: &'static [u8],
+        bytes_start: VirtualAddress,
+    ) -> Result<(), RegionError> {
+        let backing = Backing::Image { bytes, start: bytes_start };
+        let new = New { access, most_access: Access::all(), backing };
+        self.add(self.live()?.state(), Place::At(start), pages, new).map(drop)
+    }
+
+    /// Maps zeroed pages at a place that the kernel chooses, with an unmapped page before and behind.
+    pub fn allocate(&self, pages: usize, access: Access) -> Result<VirtualAddress, RegionError> {
+        if pages == 0 {
+            return Err(RegionError::NotUserPages(VirtualAddress(0)));
+        }
+        let new = New { access, most_access: Access::all(), backing: Backing::Anonymous };
+        self.add(self.live()?.state(), Place::Anywhere, pages, new)
+    }
+
+    /// Maps pages of an object at a place that the kernel chooses. The mapping never becomes executable, and never
+    /// writable unless it is made so.
+    pub fn map_object(
+        &self,
+        object: &Arc<MemoryObject<M>>,
+        first_page: usize,
+        pages: usize,
+        access: Access,
+    ) -> Result<VirtualAddress, RegionError> {
+        if access.contains(Access::EXECUTE) {
+            return Err(RegionError::BadAccess(access));
+        }
+        let end = first_page.checked_add(pages).filter(|&end| pages > 0 && end <= object.pages());
+        end.ok_or(RegionError::OutsideObject)?;
+        let backing = Backing::Object { object: object.clone(), first_page };
+        self.add(self.live()?.state(), Place::Anywhere, pages, New { access, most_access: access, backing })
+    }
+
+    /// Maps zeroed pages that the kernel uses too, and answers their frames. The program can neither unmap them nor
+    /// change their access. `None` lets the kernel choose the place.
+    pub fn map_kernel_owned<const PAGES: usize>(
+        &self,
+        start: Option<VirtualAddress>,
+        access: Access,
+    ) -> Result<(VirtualAddress, [Frame; PAGES]), RegionError> {
+        let place = start.map_or(Place::Anywhere, Place::At);
+        let mut guard = self.live()?;
+        let state = guard.state();
+        let new = New { access, most_access: access, backing: Backing::Kernel };
+        let start = self.add(state, place, PAGES, new)?;
+        let frames = core::array::from_fn(|page| {
+            let address = start.0 + page * PAGE_SIZE;
+            let frame = state.reserved.allocate();
+            let table = make_lowest_table(self.machine(), state.root, address, || state.reserved.allocate());
+            set_entry(self.machine(), table, address, 1, page_entry::<M::Entry>(frame, access));
+            frame
+        });
+        Ok((start, frames))
+    }
+
+    /// A page fault of user mode at `address`, or a use by the kernel for it: gives the page its frame and its access, if
+    /// it may be used with the access `need`. Never fails for lack of memory.
+    pub fn fault(&self, address: VirtualAddress, need: Access) -> Result<Faulted, FaultDenied> {
+        let guard = self.state.lock();
+        let state = guard.as_ref().ok_or(FaultDenied::NotMapped)?;
+        self.populate(state, address, need).map(|(_, faulted)| faulted)
+    }
+
+    fn populate(
+        &self,
+        state: &State<M>,
+        address: VirtualAddress,
+        need: Access,
+    ) -> Result<(Frame, Faulted), FaultDenied> {
+        let (start, region) = state.regions.find(address.0).ok_or(FaultDenied::NotMapped)?;
+        if !region.access.contains(need) || region.access.is_empty() {
+            return Err(FaultDenied::NotAllowed);
+        }
+        let machine = self.machine();
+        let page = address.page();
+        let table = make_lowest_table(machine, state.root, page.0, || state.reserved.allocate());
+        let there = entry(machine, table, page.0, 1);
+        if there.is_present() && there.access().contains(need) {
+            return Ok((there.frame(), Faulted::AlreadyThere));
+        }
+        let frame = if there.is_empty() { self.new_frame(state, start, region, page) } else { there.frame() };
+        change_page(machine, table, page.0, M::Entry::withdrawn(frame), region.access);
+        Ok((frame, Faulted::Populated))
+    }
+
+    /// The frame for a page that was never used.
+    fn new_frame(&self, state: &State<M>, start: usize, region: &Region<M>, page: VirtualAddress) -> Frame {
+        match &region.backing {
+            Backing::Anonymous | Backing::Kernel => state.reserved.allocate(),
+            Backing::Image { bytes, start } => {
+                let frame = state.reserved.allocate();
+                fill(self.machine(), frame, page, bytes, *start);
+                frame
+            }
+            Backing::Object { object, first_page } => {
+                let frame = object.page(first_page + (page.0 - start) / PAGE_SIZE);
+                frame.expect("a region ends before its object does")
+            }
+        }
+    }
+
+    /// The frame behind a user address that was used before, and what user mode may do there.
     pub fn translate(&self, address: VirtualAddress) -> Option<(Frame, Access)> {
-        self.walk((*self.root.lock())?, address)
+        let guard = self.state.lock();
+        self.present((*guard).as_ref()?, address)
+    }
+
+    fn present(&self, state: &State<M>, address: VirtualAddress) -> Option<(Frame, Access)> {
+        if !self.is_user(address.0) {
+            return None;
+        }
+        let table = lowest_table(self.machine(), state.root, address.0)?;
+        let entry = entry(self.machine(), table, address.0, 1);
+        entry.is_present().then(|| (entry.frame(), entry.access()))
     }
 
     /// Does `work` with the frame behind a user address, where user mode has the access `need`; else answers `None`.
-    /// The frame is not freed meanwhile, not even if the process ends.
+    /// A page that was never used gets its frame. It is not freed meanwhile, not even if the process ends.
     pub fn with_page(&self, address: VirtualAddress, need: Access, work: impl FnOnce(Frame)) -> Option<()> {
-        let root = self.root.lock();
-        let (frame, access) = self.walk((*root)?, address)?;
-        access.contains(need).then(|| work(frame))
+        let guard = self.state.lock();
+        let state = (*guard).as_ref()?;
+        let used_before = self.present(state, address).filter(|(_, access)| access.contains(need));
+        let frame = match used_before {
+            Some((frame, _)) => frame,
+            None => self.populate(state, address, need).ok()?.0,
+        };
+        work(frame);
+        Some(())
     }
 
-    fn walk(&self, root: Frame, address: VirtualAddress) -> Option<(Frame, Access)> {
-        if !self.is_user_page(address.page()) {
-            return None;
-        }
-        let mut table = root;
-        for level in (2..=LEVELS).rev() {
-            let entry = self.entry(table, index(address.0, level));
-            if !entry.is_present() {
-                return None;
+    /// What a word is to those who wait at it. `None`: it is not mapped readable.
+    pub fn key_of_word(&self, address: VirtualAddress) -> Option<WordKey> {
+        let guard = self.state.lock();
+        let (start, region) = (*guard).as_ref()?.regions.find(address.0)?;
+        let readable = region.access.contains(Access::READ);
+        readable.then(|| match &region.backing {
+            Backing::Object { object, first_page } => {
+                WordKey::Shared { object: object.id(), offset: (first_page * PAGE_SIZE + address.0 - start) as u64 }
             }
-            table = entry.frame();
-        }
-        let entry = self.entry(table, index(address.0, 1));
-        entry.is_present().then(|| (entry.frame(), entry.access()))
+            _ => WordKey::Private(address),
+        })
+    }
+
+    /// The first mapping that ends behind `address`, for those who look through all of them.
+    pub fn mapping_from(&self, address: VirtualAddress) -> Option<Mapping> {
+        let guard = self.state.lock();
+        let (start, region) = (*guard).as_ref()?.regions.first_behind(address.0)?;
+        let object = match &region.backing {
+            Backing::Object { object, first_page } => Some((object.id(), (first_page * PAGE_SIZE) as u64)),
+            _ => None,
+        };
+        let range = VirtualAddress(start)..VirtualAddress(region.end);
+        Some(Mapping { range, access: region.access, object })
+    }
+
+    /// How many mappings there are.
+    pub fn mappings(&self) -> usize {
+        (*self.state.lock()).as_ref().map_or(0, |state| state.regions.count())
     }
 
     /// Loads the space on `cpu`, which is the one that calls. Answers `false` when it is torn down already.
     pub fn load_on(&self, cpu: CpuId) -> bool {
-        let root = self.root.lock();
-        let Some(frame) = *root else { return false };
+        let guard = self.state.lock();
+        let Some(state) = guard.as_ref() else { return false };
         self.loaded.insert(cpu);
-        self.machine().load_root(frame);
+        self.machine().load_root(state.root);
         true
     }
 
@@ -170,56 +351,38 @@ impl<M: Machine> AddressSpace<M> {
         self.loaded.remove(cpu);
     }
 
-    /// The CPUs that may have translations of the space.
+    /// The CPUs that may have translations of the space. One that loads it later sees what was changed before this.
     pub fn loaded_on(&self) -> CpuSet {
+        // With the exchange in `load_on`: either that CPU is seen here, or it sees the changed entries.
+        fence(Ordering::SeqCst);
         self.loaded.snapshot()
     }
+}
 
-    /// Frees at most `budget` frames. Call again until it is done. The caller has made sure that no CPU has the space
-    /// loaded and that none will load it.
-    pub fn tear_down(&self, budget: usize) -> TearDown {
-        let mut root = self.root.lock();
-        let Some(frame) = *root else { return TearDown::Done };
-        let user = self.machine().user_range();
-        let indices = index(user.start, LEVELS)..=index(user.end - 1, LEVELS);
-        let mut left = budget;
-        if !indices.into_iter().all(|slot| self.free_below(frame, slot, LEVELS, &mut left)) {
-            return TearDown::Unfinished;
-        }
-        self.free_frame(frame);
-        *root = None;
-        TearDown::Done
+/// Copies what a page of an image has of its bytes.
+fn fill<M: Machine>(machine: &M, frame: Frame, page: VirtualAddress, bytes: &[u8], start: VirtualAddress) {
+    let from = page.0.max(start.0);
+    let skipped = from - start.0;
+    let room = (page.0 + PAGE_SIZE).saturating_sub(from);
+    let length = room.min(bytes.len().saturating_sub(skipped));
+    if length > 0 {
+        super::direct::write(machine, frame, from - page.0, &bytes[skipped..skipped + length]);
     }
+}
 
-    /// Frees what hangs at one entry of a table. Answers whether all of it is gone.
-    fn free_below(&self, table: Frame, slot: usize, level: u32, left: &mut usize) -> bool {
-        let entry = self.entry(table, slot);
-        if !entry.is_present() {
-            return true;
-        }
-        let below = entry.frame();
-        if level > 1 && !(0..ENTRIES).all(|slot| self.free_below(below, slot, level - 1, left)) {
-            return false;
-        }
-        if *left == 0 {
-            return false;
-        }
-        *left -= 1;
-        self.set_entry(table, slot, M::Entry::empty());
-        self.free_frame(below);
-        true
-    }
+/// The lock of a space that is not torn down.
+pub(super) struct LiveGuard<'a, M: Machine>(MutexGuard<'a, Option<State<M>>>);
 
-    fn free_frame(&self, frame: Frame) {
-        let freed = self.frames.free(frame);
-        debug_assert_eq!(freed, Ok(()), "a space frees only what it allocated");
+impl<M: Machine> LiveGuard<'_, M> {
+    pub fn state(&mut self) -> &mut State<M> {
+        self.0.as_mut().expect("checked when the lock was taken")
     }
 }
 
 impl<M: Machine> Drop for AddressSpace<M> {
     /// Frees what a failed spawn has left. A space that ran is torn down in steps before.
     fn drop(&mut self) {
-        while self.tear_down(64) == TearDown::Unfinished {}
+        while self.tear_down(super::tables::FRAMES_PER_STEP) == super::change::TearDown::Unfinished {}
     }
 }
 
@@ -227,93 +390,4 @@ impl<M: Machine> Drop for AddressSpace<M> {
 pub fn pages(start: VirtualAddress, length: usize) -> Option<impl Iterator<Item = VirtualAddress>> {
     let end = start.0.checked_add(length)?;
     Some((start.0..end).step_by(PAGE_SIZE).map(VirtualAddress))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::test_machine::TestMachine;
-
-    const PAGE: VirtualAddress = VirtualAddress(0x20_0000);
-
-    #[test]
-    fn a_mapped_page_translates_with_its_access_and_its_neighbours_do_not() {
-        let frames = TestMachine::with_frames(32);
-        let space = AddressSpace::new(frames).unwrap();
-        let frame = space.map_new(PAGE, Access::READ | Access::WRITE).unwrap();
-        assert_eq!(space.translate(VirtualAddress(PAGE.0 + 17)), Some((frame, Access::READ | Access::WRITE)));
-        assert_eq!(space.translate(VirtualAddress(PAGE.0 + PAGE_SIZE)), None);
-        assert_eq!(space.translate(VirtualAddress(PAGE.0 - 1)), None);
-    }
-
-    #[test]
-    fn a_page_in_use_by_the_kernel_is_not_freed_and_a_freed_one_not_used() {
-        let space = AddressSpace::new(TestMachine::with_frames(32)).unwrap();
-        let frame = space.map_new(PAGE, Access::READ).unwrap();
-        let mut seen = None;
-        let done = space.with_page(PAGE, Access::READ, |frame| {
-            assert!(space.root.try_lock().is_none(), "a tear-down has to wait");
-            seen = Some(frame);
-        });
-        assert_eq!((done, seen), (Some(()), Some(frame)));
-        let unused = |_: Frame| panic!("the page was used");
-        assert_eq!(space.with_page(PAGE, Access::WRITE, unused), None);
-        while space.tear_down(64) == TearDown::Unfinished {}
-        assert_eq!(space.with_page(PAGE, Access::READ, unused), None);
-    }
-
-    #[test]
-    fn kernel_addresses_doubles_and_writable_code_are_refused() {
-        let frames = TestMachine::with_frames(32);
-        let space = AddressSpace::new(frames).unwrap();
-        let kernel = VirtualAddress(TestMachine::USER_END);
-        assert_eq!(space.map_new(kernel, Access::READ), Err(MapError::NotUserPage(kernel)));
-        assert_eq!(space.map_new(VirtualAddress(0), Access::READ), Err(MapError::NotUserPage(VirtualAddress(0))));
-        let crooked = VirtualAddress(PAGE.0 + 8);
-        assert_eq!(space.map_new(crooked, Access::READ), Err(MapError::NotUserPage(crooked)));
-        space.map_new(PAGE, Access::READ).unwrap();
-        assert_eq!(space.map_new(PAGE, Access::READ), Err(MapError::AlreadyMapped(PAGE)));
-        let both = Access::WRITE | Access::EXECUTE;
-        assert_eq!(
-            space.map_new(VirtualAddress(0x40_0000), both),
-            Err(MapError::WritableExecutable(VirtualAddress(0x40_0000)))
-        );
-        assert_eq!(space.translate(kernel), None);
-    }
-
-    #[test]
-    fn a_tear_down_in_steps_frees_every_frame_once() {
-        let frames = TestMachine::with_frames(400);
-        let before = frames.free_count();
-        let space = AddressSpace::new(frames).unwrap();
-        for page in 0..300 {
-            space.map_new(VirtualAddress(PAGE.0 + page * PAGE_SIZE), Access::READ).unwrap();
-        }
-        space.map_new(VirtualAddress(TestMachine::USER_END - PAGE_SIZE), Access::READ).unwrap();
-        let mut steps = 1;
-        loop {
-            let free = frames.free_count();
-            let state = space.tear_down(64);
-            assert!(frames.free_count() - free <= 65);
-            if state == TearDown::Done {
-                break;
-            }
-            steps += 1;
-        }
-        assert!(steps >= 5);
-        assert_eq!(frames.free_count(), before);
-        assert_eq!(space.tear_down(64), TearDown::Done);
-        assert!(!space.load_on(CpuId::BOOT));
-    }
-
-    #[test]
-    fn exhaustion_is_an_error_and_leaks_nothing() {
-        let frames = TestMachine::with_frames(8);
-        let space = AddressSpace::new(frames).unwrap();
-        let failed =
-            (0..10).find_map(|page| space.map_new(VirtualAddress(PAGE.0 + page * PAGE_SIZE), Access::READ).err());
-        assert_eq!(failed, Some(MapError::OutOfFrames));
-        drop(space);
-        assert_eq!(frames.free_count(), 8);
-    }
 }

@@ -1,12 +1,16 @@
 //! Copies between the kernel and a user buffer, which is always an (address space, range).
 //!
 //! The loaded page table plays no part: each page is looked up in the space that the buffer belongs to and copied
-//! through the direct map, so a ring can be consumed from any CPU. Nothing is copied unless the page allows it; a copy
+//! through the direct map, so a ring can be consumed from any CPU. Pages that were never used get their frames. Nothing is
+//! copied unless the page allows it; a copy
 //! that fails half-way has copied the pages before. The space stays locked while a page is copied: a timer may bring the
 //! result of a sleep on one CPU while the program ends on another.
 
-use super::{address_space::AddressSpace, direct};
-use core::fmt;
+use super::{
+    address_space::{AddressSpace, WordKey},
+    direct,
+};
+use core::{fmt, sync::atomic::Ordering};
 use hal::{Access, Frame, Machine, PAGE_SIZE, VirtualAddress};
 
 /// The buffer is not wholly mapped user memory with the access that was needed.
@@ -21,6 +25,18 @@ impl fmt::Display for BadBuffer {
         write!(f, "user memory at {} cannot be used", self.address)
     }
 }
+
+/// Why a copy between two spaces stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CopyError {
+    /// The source cannot be read.
+    From(BadBuffer),
+    /// The destination cannot be written.
+    To(BadBuffer),
+}
+
+/// Bytes that are copied at a time between two spaces.
+const BOUNCE_BYTES: usize = 512;
 
 /// The part of a buffer that lies in one page.
 struct Chunk {
@@ -83,6 +99,44 @@ pub fn copy_to_user<M: Machine>(
     Ok(())
 }
 
+/// Copies between two spaces, or within one, over a small buffer: the two are never locked at once. What precedes an
+/// address that fails is copied.
+pub fn copy_between<M: Machine>(
+    machine: &M,
+    from: (&AddressSpace<M>, u64),
+    to: (&AddressSpace<M>, u64),
+    length: usize,
+) -> Result<(), CopyError> {
+    let mut buffer = [0; BOUNCE_BYTES];
+    let mut done = 0;
+    while done < length {
+        let part = &mut buffer[..BOUNCE_BYTES.min(length - done)];
+        let at = |address: u64| address.saturating_add(done as u64);
+        copy_from_user(machine, from.0, at(from.1), part).map_err(CopyError::From)?;
+        copy_to_user(machine, to.0, at(to.1), part).map_err(CopyError::To)?;
+        done += part.len();
+    }
+    Ok(())
+}
+
+/// Reads an aligned word in one piece. An address that is not aligned is refused.
+pub fn read_word<M: Machine>(machine: &M, space: &AddressSpace<M>, address: u64) -> Result<u32, BadBuffer> {
+    let address = VirtualAddress(address as usize);
+    let mut word = None;
+    if address.0.is_multiple_of(size_of::<u32>()) {
+        let read = |frame| direct::word32(machine, frame, address.page_offset()).load(Ordering::Acquire);
+        space.with_page(address, Access::READ, |frame| word = Some(read(frame)));
+    }
+    word.ok_or(BadBuffer { address })
+}
+
+/// What an aligned word is to those who wait at it.
+pub fn key_of_word<M: Machine>(space: &AddressSpace<M>, address: u64) -> Result<WordKey, BadBuffer> {
+    let address = VirtualAddress(address as usize);
+    let aligned = address.0.is_multiple_of(size_of::<u32>());
+    aligned.then(|| space.key_of_word(address)).flatten().ok_or(BadBuffer { address })
+}
+
 /// Whether `length` bytes at `address` can all be written.
 pub fn check_writable<M: Machine>(space: &AddressSpace<M>, address: u64, length: usize) -> Result<(), BadBuffer> {
     chunks(address, length)?.try_for_each(|chunk| with_chunk(space, &chunk, Access::WRITE, drop))
@@ -91,16 +145,15 @@ pub fn check_writable<M: Machine>(space: &AddressSpace<M>, address: u64, length:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_machine::TestMachine;
-    use alloc::{vec, vec::Vec};
+    use crate::{memory::quota::Quota, test_machine::TestMachine};
+    use alloc::{sync::Arc, vec, vec::Vec};
 
     const BASE: usize = 0x20_0000;
 
     fn space() -> AddressSpace<TestMachine> {
-        let space = AddressSpace::new(TestMachine::with_frames(32)).unwrap();
-        space.map_new(VirtualAddress(BASE), Access::READ | Access::WRITE).unwrap();
-        space.map_new(VirtualAddress(BASE + PAGE_SIZE), Access::READ | Access::WRITE).unwrap();
-        space.map_new(VirtualAddress(BASE + 2 * PAGE_SIZE), Access::READ).unwrap();
+        let space = AddressSpace::new(TestMachine::with_frames(32), &Arc::new(Quota::new(32))).unwrap();
+        space.map_anonymous(VirtualAddress(BASE), 2, Access::READ | Access::WRITE).unwrap();
+        space.map_anonymous(VirtualAddress(BASE + 2 * PAGE_SIZE), 1, Access::READ).unwrap();
         space
     }
 
