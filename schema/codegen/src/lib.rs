@@ -1,8 +1,8 @@
 //! Generates the Rust code of the schemas with the C++ `capnp` compiler, and compares it with what is checked in.
 //!
 //! Two kinds of output: what the capnpc plugin makes of the struct schemas (readers and builders), and our own. Ours
-//! encodes messages from the place of every field ([`layout`], [`messages`]), because the plugin's builders need an
-//! allocator, and gives every interface typed clients ([`clients`]) and its receivers calls as enums ([`interfaces`]),
+//! encodes messages from the place of every field (`layout`, `messages`), because the plugin's builders need an
+//! allocator, and gives every interface typed clients (`clients`) and its receivers calls as enums (`interfaces`),
 //! because the plugin's interface code needs a heap and an executor.
 
 mod annotation;
