@@ -8,15 +8,14 @@ use crate::{
     console::ProgramOutput,
     elf::{self, ElfError, Image},
     memory::{
-        address_space::AddressSpace, direct, frames::FrameAllocator, quota::Quota, region::RegionError,
-        reservation::ReserveError,
+        address_space::AddressSpace, direct, frames::FrameAllocator, region::RegionError, reservation::ReserveError,
     },
     ring::Ring,
 };
 use alloc::{boxed::Box, sync::Arc};
 use core::{fmt, ops::Range, sync::atomic::Ordering};
 use hal::{Access, Fault, Frame, Machine, PAGE_SIZE, UserContext, VirtualAddress};
-use kernel_core::sched::Snapshot;
+use kernel_core::{limits::Quota, sched::Snapshot};
 use spin::{Mutex, Once};
 use tessera_abi::{
     limits::DEFAULT_FRAMES,
@@ -177,7 +176,7 @@ impl<M: Machine> Process<M> {
         if image.end() + PAGE_SIZE > layout.start_page {
             return Err(SpawnError::NoRoomForStack);
         }
-        let quota = Arc::new(Quota::new(DEFAULT_FRAMES.into()));
+        let quota = Arc::new(Quota::new(DEFAULT_FRAMES));
         let space = AddressSpace::new(frames, &quota)?;
         map_image(&space, &image)?;
         let read_write = Access::READ | Access::WRITE;

@@ -12,7 +12,6 @@
 use super::{
     frames::FrameAllocator,
     object::MemoryObject,
-    quota::Quota,
     region::{Backing, Region, RegionError, Regions, check_access},
     reservation::{Reservation, ReserveError},
     tables::{change_page, entry, lowest_table, make_lowest_table, page_entry, set_entry},
@@ -24,6 +23,7 @@ use core::{
     sync::atomic::{Ordering, fence},
 };
 use hal::{Access, CpuId, CpuSet, Frame, Machine, PAGE_SIZE, PageTableEntry, VirtualAddress};
+use kernel_core::limits::Quota;
 use spin::{Mutex, MutexGuard};
 
 /// The top of user memory, where the kernel places nothing by itself: the first thread's stack, ring and start page.

@@ -10,7 +10,6 @@ pub mod frames;
 #[allow(unsafe_code, reason = "gives memory to the allocator")]
 pub mod heap;
 pub mod object;
-pub mod quota;
 pub mod region;
 pub mod reservation;
 mod tables;

@@ -8,7 +8,6 @@
 use super::{
     direct,
     frames::FrameAllocator,
-    quota::Quota,
     reservation::{Reservation, ReserveError},
 };
 use alloc::{sync::Arc, vec::Vec};
@@ -17,6 +16,7 @@ use core::{
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 use hal::{Frame, Machine, PhysicalAddress};
+use kernel_core::limits::Quota;
 use spin::Mutex;
 
 const ENTRIES: usize = 512;

@@ -1,12 +1,10 @@
 //! [`Reservation`]: frames that are promised by the allocator and charged to a process, both or neither.
 
-use super::{
-    frames::{Commitment, FrameAllocator, OutOfFrames},
-    quota::{Exceeded, Quota},
-};
+use super::frames::{Commitment, FrameAllocator, OutOfFrames};
 use alloc::sync::Arc;
 use core::fmt;
 use hal::{Frame, Machine};
+use kernel_core::limits::{Exceeded, Quota};
 
 /// Why frames could not be reserved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,11 +46,12 @@ pub struct Reservation<M: Machine> {
 impl<M: Machine> Reservation<M> {
     /// Reserves `count` frames at the expense of `quota`.
     pub fn new(frames: &'static FrameAllocator<M>, quota: &Arc<Quota>, count: u64) -> Result<Self, ReserveError> {
-        quota.charge(count)?;
+        let charged = u32::try_from(count).map_err(|_| ReserveError::OutOfFrames)?;
+        quota.charge(charged)?;
         match frames.commit(count) {
             Ok(promise) => Ok(Self { promise, quota: quota.clone() }),
             Err(error) => {
-                quota.release(count);
+                quota.release(charged);
                 Err(error.into())
             }
         }
@@ -98,6 +97,7 @@ impl<M: Machine> Reservation<M> {
 
 impl<M: Machine> Drop for Reservation<M> {
     fn drop(&mut self) {
-        self.quota.release(self.promise.count());
+        // It was charged in pieces of 32 bits to a quota of 32 bits, so the sum fits.
+        self.quota.release(self.promise.count() as u32);
     }
 }

@@ -145,8 +145,9 @@ pub fn check_writable<M: Machine>(space: &AddressSpace<M>, address: u64, length:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{memory::quota::Quota, test_machine::TestMachine};
+    use crate::test_machine::TestMachine;
     use alloc::{sync::Arc, vec, vec::Vec};
+    use kernel_core::limits::Quota;
 
     const BASE: usize = 0x20_0000;
 

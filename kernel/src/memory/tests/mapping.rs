@@ -5,11 +5,11 @@ use crate::memory::{
     address_space::{FaultDenied, Faulted},
     direct,
     object::MemoryObject,
-    quota::Exceeded,
     reservation::ReserveError,
     user_copy::{copy_from_user, copy_to_user},
 };
 use hal::PAGE_SIZE;
+use kernel_core::limits::Exceeded;
 
 #[test]
 fn a_region_takes_no_frame_until_a_page_is_used_and_then_only_that_one() {
@@ -79,7 +79,7 @@ fn what_cannot_be_promised_is_refused_when_the_region_is_made_and_a_fault_never_
 fn the_process_has_its_limit_and_gets_it_back() {
     let world = world(200, 24);
     let space = &world.space;
-    let exceeded = RegionError::Reserve(ReserveError::Quota(Exceeded { limit: 24 }));
+    let exceeded = RegionError::Reserve(ReserveError::Quota(Exceeded { asked: 24, used: 1, limit: 24 }));
     assert_eq!(space.allocate(21, READ_WRITE), Err(exceeded));
     let place = space.allocate(20, READ_WRITE).unwrap();
     assert_eq!(world.used(), (1, 24, 24));

@@ -9,12 +9,12 @@ use super::{
     change::Progress,
     frames::FrameAllocator,
     object::{GraveStep, ObjectGraves},
-    quota::Quota,
     region::RegionError,
 };
 use crate::test_machine::TestMachine;
 use alloc::{boxed::Box, sync::Arc};
 use hal::{Access, VirtualAddress};
+use kernel_core::limits::Quota;
 
 const READ: Access = Access::READ;
 const READ_WRITE: Access = Access::READ.union(Access::WRITE);
@@ -31,7 +31,7 @@ struct World {
     space: Space,
 }
 
-fn world(frames: u64, limit: u64) -> World {
+fn world(frames: u64, limit: u32) -> World {
     let frames = TestMachine::with_frames(frames);
     let graves = Box::leak(Box::new(ObjectGraves::new(frames)));
     let quota = Arc::new(Quota::new(limit));
@@ -42,7 +42,7 @@ fn world(frames: u64, limit: u64) -> World {
 impl World {
     /// Frames allocated, promised and charged.
     fn used(&self) -> (u64, u64, u64) {
-        (self.frames.total() - self.frames.free_count(), self.frames.promised_count(), self.quota.used())
+        (self.frames.total() - self.frames.free_count(), self.frames.promised_count(), self.quota.used().into())
     }
 
     /// Another space at the expense of the same process.

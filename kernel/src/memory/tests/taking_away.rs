@@ -63,7 +63,7 @@ fn each_step_takes_a_bounded_number_of_frames() {
 #[test]
 fn a_gibibyte_that_was_hardly_used_goes_without_a_look_at_each_page() {
     let pages = 1 << 18;
-    let world = world(pages as u64 + 1024, pages as u64 + 1024);
+    let world = world(pages as u64 + 1024, pages as u32 + 1024);
     let space = &world.space;
     let giant = VirtualAddress(1 << 40);
     for round in 0..2 {
