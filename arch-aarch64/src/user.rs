@@ -53,6 +53,10 @@ impl UserContext for Context {
         Self { registers, fpu: FpuState { vectors: [0; 32], status: 0, control: 0 }, fpu_is_loaded: false }
     }
 
+    fn set_thread_pointer(&mut self, address: VirtualAddress) {
+        self.registers.thread_pointer = address.0 as u64;
+    }
+
     fn set_system_call_result(&mut self, result: isize) {
         self.registers.general[0] = result as u64;
     }

@@ -41,6 +41,7 @@ pub mod start_info;
 #[cfg(target_os = "none")]
 pub mod stubs;
 pub mod symbols;
+pub mod thread_pointer;
 pub mod trap;
 #[cfg(target_os = "none")]
 pub mod user;

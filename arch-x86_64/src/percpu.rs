@@ -56,6 +56,8 @@ pub struct PerCpu {
     pub interrupts: InterruptCounts,
     pub(crate) descriptors: Descriptors,
     pub(crate) task_state: TaskState,
+    /// The number of the thread pointer that it holds.
+    pub(crate) thread_pointer: AtomicU64,
     /// What other CPUs want of this one.
     pub requests: RequestWord,
 }
@@ -82,6 +84,7 @@ impl PerCpu {
             interrupts: InterruptCounts::default(),
             descriptors: Descriptors::new(),
             task_state: TaskState::new(),
+            thread_pointer: AtomicU64::new(0),
             requests: RequestWord::new(),
         }
     }

@@ -6,6 +6,7 @@ use crate::paging::USER_RANGE;
 use crate::percpu;
 use crate::segments::{USER_CODE, USER_DATA};
 use crate::stubs::enter_user;
+use crate::thread_pointer::ThreadPointer;
 use crate::trap::{self, DEVICE_NOT_AVAILABLE, Registers, SYSTEM_CALL};
 use crate::vectors::FIRST_INTERRUPT;
 use core::fmt;
@@ -23,6 +24,7 @@ const USER_FLAGS: u64 = 0x24_0dd5;
 pub struct Context {
     pub(crate) registers: Registers,
     pub(crate) fpu: FpuState,
+    thread_pointer: ThreadPointer,
 }
 
 impl Context {
@@ -44,7 +46,11 @@ impl UserContext for Context {
             rsi: arguments[1] as u64,
             ..Registers::default()
         };
-        Self { registers, fpu: FpuState::new() }
+        Self { registers, fpu: FpuState::new(), thread_pointer: ThreadPointer::new(VirtualAddress(0)) }
+    }
+
+    fn set_thread_pointer(&mut self, address: VirtualAddress) {
+        self.thread_pointer = ThreadPointer::new(address);
     }
 
     fn set_system_call_result(&mut self, result: isize) {
@@ -72,6 +78,7 @@ pub(crate) fn run(context: &mut Context) -> Trap {
             return fault(context, FaultKind::Protection);
         }
         context.sanitize();
+        context.thread_pointer.load();
         fpu::before_user(&mut context.fpu);
         enter(context);
         match context.registers.vector {

@@ -39,6 +39,8 @@ pub trait UserContext: Send + 'static {
     /// A context that starts at `entry` with this stack pointer and two arguments in the ABI's first argument
     /// registers; every other register is zero.
     fn new(entry: VirtualAddress, stack: VirtualAddress, arguments: [usize; 2]) -> Self;
+    /// Sets the thread pointer (FS base, `TPIDR_EL0`), an address that user mode can have.
+    fn set_thread_pointer(&mut self, address: VirtualAddress);
     /// Sets what the system call returns.
     fn set_system_call_result(&mut self, result: isize);
     /// The next instruction.

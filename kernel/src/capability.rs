@@ -1,154 +1,138 @@
-//! A process's capability table: slot and generation in a handle, an object behind it.
+//! A process's capabilities: look-ups, and the two halves of a transfer.
 //!
-//! The interface is the permission: a handle names an object of exactly one interface, and there are no rights bits.
-//! Lock level: leaf.
+//! A transfer first takes places in the receiver's table, then takes the capabilities out of the sender's, all or none,
+//! then fills the places. Each half locks one table; what can fail comes before anything changes, so that a receiver
+//! without room leaves the sender as it was. Lock level: leaf; capabilities are dropped outside.
 
-use alloc::vec::Vec;
-use spin::Mutex;
-use tessera_schema::generated::interfaces;
+use crate::{
+    memory::user_copy::{check_writable, copy_from_user, copy_to_user},
+    object::{Capability, Object},
+    process::Process,
+};
+use core::sync::atomic::{AtomicU64, Ordering};
+use hal::Machine;
+use heapless::Vec;
+use kernel_core::{
+    cap::{Handle, Reservation, TableFull, TakeError, TransferMode},
+    ring::Transfer,
+};
+use tessera_abi::{
+    ring::TransportError,
+    transfer::{MAX_TRANSFER, TransferEntry},
+};
 
-/// What a capability names. Every object of this issue belongs to the process that holds it or is machine-wide.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Object {
-    /// The serial console.
-    Console,
-    /// Monotonic time and sleeping.
-    Timer,
-    /// The scheduling attributes of the thread that calls.
-    SchedulingPolicy,
+/// Capabilities on their way.
+pub type Capabilities<M> = Vec<Capability<M>, MAX_TRANSFER>;
+/// What a sender names.
+pub type Named = Vec<(Handle, TransferMode), MAX_TRANSFER>;
+
+const ENTRY_BYTES: usize = size_of::<TransferEntry>();
+
+/// How many capabilities there are in all tables.
+#[derive(Default)]
+pub struct CapabilityCount(AtomicU64);
+
+impl CapabilityCount {
+    /// The number.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
-impl Object {
-    /// The interface's Cap'n Proto id.
-    pub const fn interface(self) -> u64 {
-        match self {
-            Self::Console => interfaces::console::ID,
-            Self::Timer => interfaces::timer::ID,
-            Self::SchedulingPolicy => interfaces::scheduling_policy_cap::ID,
+/// Places in a process's table that are taken and empty; given back when dropped.
+pub struct Places<'a, M: Machine> {
+    process: &'a Process<M>,
+    reservation: Option<Reservation>,
+}
+
+impl<M: Machine> Places<'_, M> {
+    /// Puts the capabilities into their places, writes their handles to `array`, and answers how many they were. The
+    /// array was found writable; if it is not any more, the handles can be found with `CapabilityTable.next`.
+    pub fn fill(mut self, machine: &M, capabilities: Capabilities<M>, array: u64) -> u32 {
+        let Some(reservation) = self.reservation.take() else { return 0 };
+        let interfaces: Vec<u64, MAX_TRANSFER> = capabilities.iter().map(|one| one.object.interface()).collect();
+        let handles = self.process.capabilities.lock().fill(reservation, capabilities);
+        let mut bytes = [0; MAX_TRANSFER * ENTRY_BYTES];
+        for (entry, (handle, interface)) in bytes.as_chunks_mut::<ENTRY_BYTES>().0.iter_mut().zip(handles.iter().zip(&interfaces)) {
+            entry[..8].copy_from_slice(&handle.to_raw().to_ne_bytes());
+            entry[8..].copy_from_slice(&interface.to_ne_bytes());
+        }
+        let used = handles.len() * ENTRY_BYTES;
+        let _ = copy_to_user(machine, &self.process.space, array, &bytes[..used]);
+        handles.len() as u32
+    }
+}
+
+impl<M: Machine> Drop for Places<'_, M> {
+    fn drop(&mut self) {
+        if let Some(reservation) = self.reservation.take() {
+            self.process.capabilities.lock().cancel(reservation);
         }
     }
 }
 
-/// What a submission names: slot in the low half, generation in the high half.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Handle {
-    slot: u32,
-    generation: u32,
-}
-
-impl Handle {
-    /// The handle with this wire form; it may name nothing.
-    pub const fn from_raw(raw: u64) -> Self {
-        Self { slot: raw as u32, generation: (raw >> 32) as u32 }
-    }
-
-    /// The wire form.
-    pub const fn to_raw(self) -> u64 {
-        self.slot as u64 | (self.generation as u64) << 32
-    }
-}
-
-/// The handle names no capability, or one that is gone.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct InvalidHandle(pub Handle);
-
-/// The table is full.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct TableFull;
-
-/// The most capabilities of one process.
-pub const MAX_CAPABILITIES: usize = 1024;
-
-struct Slot {
-    /// Starts at 1, so that a zeroed handle names nothing. A slot whose generations are used up stays empty.
-    generation: u32,
-    object: Option<Object>,
-}
-
-/// The table.
-pub struct CapabilityTable {
-    slots: Mutex<Vec<Slot>>,
-}
-
-impl Default for CapabilityTable {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl CapabilityTable {
-    /// An empty table.
-    pub const fn new() -> Self {
-        Self { slots: Mutex::new(Vec::new()) }
+impl<M: Machine> Process<M> {
+    /// What a handle names.
+    pub fn capability(&self, handle: u64) -> Result<Capability<M>, TransportError> {
+        let table = self.capabilities.lock();
+        let capability = table.get(Handle::from_raw(handle)).map_err(|_| TransportError::InvalidHandle)?;
+        if capability.is_revoked() { Err(TransportError::Revoked) } else { Ok(capability.clone()) }
     }
 
     /// Adds a capability.
-    pub fn insert(&self, object: Object) -> Result<Handle, TableFull> {
-        let mut slots = self.slots.lock();
-        let reusable = slots.iter().position(|slot| slot.object.is_none() && slot.generation != u32::MAX);
-        let index = match reusable {
-            Some(index) => index,
-            None if slots.len() < MAX_CAPABILITIES => {
-                slots.push(Slot { generation: 0, object: None });
-                slots.len() - 1
+    pub fn insert(&self, object: Object<M>) -> Result<Handle, TableFull> {
+        self.capabilities.lock().insert(object.into())
+    }
+
+    /// Takes places for what is to come. Checks that the array can take their handles.
+    pub fn places(&self, count: usize, transfer: &Transfer) -> Result<Places<'_, M>, TransportError> {
+        if count > usize::from(transfer.room) {
+            return Err(TransportError::CapabilitiesRefused);
+        }
+        check_writable(&self.space, transfer.array, count * ENTRY_BYTES).map_err(|_| TransportError::BadCapabilities)?;
+        let reservation = self.capabilities.lock().reserve(count as u32);
+        let reservation = reservation.map_err(|_| TransportError::CapabilitiesRefused)?;
+        Ok(Places { process: self, reservation: Some(reservation) })
+    }
+
+    /// Reads what a submission sends.
+    pub fn named(&self, machine: &M, transfer: &Transfer) -> Result<Named, TransportError> {
+        let bad = TransportError::BadCapabilities;
+        let mut bytes = [0; MAX_TRANSFER * ENTRY_BYTES];
+        let bytes = bytes.get_mut(..usize::from(transfer.sent) * ENTRY_BYTES).ok_or(bad)?;
+        copy_from_user(machine, &self.space, transfer.array, bytes).map_err(|_| bad)?;
+        let mut named = Named::new();
+        for entry in bytes.as_chunks::<ENTRY_BYTES>().0 {
+            let word = |at: usize| u64::from_ne_bytes(core::array::from_fn(|byte| entry[at + byte]));
+            let mode = TransferMode::from_detail(word(8)).ok_or(bad)?;
+            named.push((Handle::from_raw(word(0)), mode)).map_err(|_| bad)?;
+        }
+        Ok(named)
+    }
+
+    /// Takes what was named out of the table, or copies it; all or none.
+    pub fn take(&self, named: &Named) -> Result<Capabilities<M>, TransportError> {
+        let mut table = self.capabilities.lock();
+        for (handle, _) in named {
+            let capability = table.get(*handle).map_err(|_| TransportError::InvalidHandle)?;
+            if capability.is_revoked() {
+                return Err(TransportError::Revoked);
             }
-            None => return Err(TableFull),
-        };
-        let slot = &mut slots[index];
-        slot.generation += 1;
-        slot.object = Some(object);
-        Ok(Handle { slot: index as u32, generation: slot.generation })
-    }
-
-    /// The object that a handle names.
-    pub fn get(&self, handle: Handle) -> Result<Object, InvalidHandle> {
-        let slots = self.slots.lock();
-        let slot = slots.get(handle.slot as usize).filter(|slot| slot.generation == handle.generation);
-        slot.and_then(|slot| slot.object).ok_or(InvalidHandle(handle))
-    }
-
-    /// Gives a capability up. The slot may be used again, under another generation.
-    pub fn remove(&self, handle: Handle) -> Result<Object, InvalidHandle> {
-        let mut slots = self.slots.lock();
-        let slot = slots.get_mut(handle.slot as usize).filter(|slot| slot.generation == handle.generation);
-        slot.and_then(|slot| slot.object.take()).ok_or(InvalidHandle(handle))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_handle_names_its_object_until_it_is_given_up() {
-        let table = CapabilityTable::new();
-        let console = table.insert(Object::Console).unwrap();
-        let timer = table.insert(Object::Timer).unwrap();
-        assert_eq!(table.get(console), Ok(Object::Console));
-        assert_eq!(table.get(Handle::from_raw(timer.to_raw())), Ok(Object::Timer));
-        assert_eq!(table.remove(console), Ok(Object::Console));
-        assert_eq!(table.get(console), Err(InvalidHandle(console)));
-        let reused = table.insert(Object::SchedulingPolicy).unwrap();
-        assert_eq!(reused.slot, console.slot, "the slot is used again");
-        assert_eq!(table.get(console), Err(InvalidHandle(console)), "but the old handle stays stale");
-    }
-
-    #[test]
-    fn invented_handles_name_nothing() {
-        let table = CapabilityTable::new();
-        table.insert(Object::Console).unwrap();
-        for raw in [0, 1 << 32 | 7, 2 << 32, u64::MAX] {
-            let handle = Handle::from_raw(raw);
-            assert_eq!(table.get(handle), Err(InvalidHandle(handle)));
         }
+        table.take(named).map_err(|error| match error {
+            TakeError::Invalid(_) => TransportError::InvalidHandle,
+            TakeError::Duplicate(_) => TransportError::BadCapabilities,
+        })
     }
 
-    #[test]
-    fn a_full_table_says_so() {
-        let table = CapabilityTable::new();
-        for _ in 0..MAX_CAPABILITIES {
-            table.insert(Object::Timer).unwrap();
-        }
-        assert_eq!(table.insert(Object::Timer), Err(TableFull));
+    /// Copies of what was named, to look at.
+    pub fn lend(&self, named: &Named) -> Result<Capabilities<M>, TransportError> {
+        named.iter().map(|(handle, _)| self.capability(handle.to_raw())).collect()
+    }
+
+    /// Gives a capability up.
+    pub fn release(&self, handle: u64) -> Result<Capability<M>, TransportError> {
+        let removed = self.capabilities.lock().remove(Handle::from_raw(handle));
+        removed.map_err(|_| TransportError::InvalidHandle)
     }
 }

@@ -6,10 +6,11 @@
 //! lock free before the dispatcher can give the thread to another CPU.
 
 use crate::{
+    exit::CLEANUP_STEP,
     finish,
     kernel::Kernel,
-    memory::{address_space::Faulted, change::TearDown},
-    process::{Ended, Ending, Process},
+    memory::address_space::Faulted,
+    process::{Ending, Process, Stage},
     report::Reporter,
     system_call::SystemCallOutcome,
     thread::Thread,
@@ -21,8 +22,6 @@ use hal::{
 };
 use kernel_core::sched::{Next, ThreadId};
 
-/// The most frames that one cleanup step frees.
-const CLEANUP_STEP: usize = 64;
 /// How long the boot CPU waits for the others to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
@@ -80,8 +79,9 @@ impl<M: Machine> CpuLoop<M> {
             let decisions = taken.requests.difference(Requests::TLB | Requests::CLEANUP);
             if !decisions.is_empty() {
                 self.complete_current_context();
+                let decided = self.current.take().or_else(|| self.decided_on(next, decisions));
                 next = kernel.dispatcher.serve(decisions, &mut |payload| kernel.expired(payload));
-                self.forget_unless(next);
+                self.current = decided.and_then(|thread| self.keep_if(next, thread));
             }
             word.acknowledge(taken);
         }
@@ -95,16 +95,38 @@ impl<M: Machine> CpuLoop<M> {
         }
     }
 
-    /// A thread that was taken off may run on another CPU by now: its context is not this CPU's to touch any more.
-    fn forget_unless(&mut self, next: Next) {
-        if self.current.as_ref().is_some_and(|thread| next != Next::Run(thread.id)) {
-            self.current = None;
+    /// A thread that the dispatcher gave this CPU and that has not run yet, if somebody may have ended it: then it is
+    /// this CPU that must retire it.
+    fn decided_on(&self, next: Next, decisions: Requests) -> Option<Arc<Thread<M>>> {
+        match next {
+            Next::Run(id) if decisions.contains(Requests::CHARGE_AND_STOP) => self.kernel.thread(id),
+            _ => None,
+        }
+    }
+
+    /// A thread that was taken off may run on another CPU by now: its context is not this CPU's to touch any more. One
+    /// that was ended meanwhile is retired here.
+    fn keep_if(&self, next: Next, thread: Arc<Thread<M>>) -> Option<Arc<Thread<M>>> {
+        if next == Next::Run(thread.id) {
+            return Some(thread);
+        }
+        self.retire_if_ended(&thread);
+        None
+    }
+
+    /// Takes back what a thread had that was ended while this CPU ran it. Interrupts are masked, and on meanwhile.
+    fn retire_if_ended(&self, thread: &Arc<Thread<M>>) {
+        if thread.is_condemned() {
+            let machine = self.kernel.machine;
+            machine.restore_interrupts(InterruptState::Unmasked);
+            self.kernel.retire_if_gone(thread);
+            let _ = machine.mask_interrupts();
         }
     }
 
     fn serve_flush(&mut self) {
         // An ended process is let go of, so that its tables can be freed.
-        if self.current.is_none() && self.loaded.as_ref().is_some_and(|process| process.ended.is_completed()) {
+        if self.current.is_none() && self.loaded.as_ref().is_some_and(|process| process.stage() == Stage::Ending) {
             self.unload();
         }
         let machine = self.kernel.machine;
@@ -149,9 +171,7 @@ impl<M: Machine> CpuLoop<M> {
         let kernel = self.kernel;
         match self.current.take().filter(|thread| thread.id == id) {
             Some(thread) => thread,
-            None => {
-                kernel.thread(id).cloned().unwrap_or_else(|| panic!("the dispatcher runs an unknown thread {id:?}"))
-            }
+            None => kernel.thread(id).unwrap_or_else(|| panic!("the dispatcher runs an unknown thread {id:?}")),
         }
     }
 
@@ -160,12 +180,12 @@ impl<M: Machine> CpuLoop<M> {
         let kernel = self.kernel;
         let thread = self.take_thread(id);
         self.load(&thread);
-        kernel.cpu(self.cpu).set_current(Some(thread.index));
+        kernel.cpu(self.cpu).set_current(Some(thread.index()));
         let mut execution = thread.execution.lock();
         if let Some(wait) = execution.wait {
             let Some(result) = kernel.poll(&thread, &wait, kernel.machine.now()) else {
                 drop(execution);
-                return kernel.dispatcher.block_current();
+                return self.block(&thread, None);
             };
             execution.wait = None;
             kernel.end_wait(&wait);
@@ -186,7 +206,7 @@ impl<M: Machine> CpuLoop<M> {
             }
             Trap::SystemCall(call) => {
                 kernel.machine.restore_interrupts(InterruptState::Unmasked);
-                let outcome = kernel.system_call(&thread, &call);
+                let outcome = kernel.system_call(&thread, &mut execution, &call);
                 let _ = kernel.machine.mask_interrupts();
                 match outcome {
                     SystemCallOutcome::Return(result) => {
@@ -201,16 +221,21 @@ impl<M: Machine> CpuLoop<M> {
                         self.current = Some(thread);
                         Next::Run(id)
                     }
-                    SystemCallOutcome::Wait(wait) => {
+                    SystemCallOutcome::Wait(wait, handoff) => {
                         execution.wait = Some(wait);
                         kernel.machine.save_user_state(&mut execution.context);
                         drop(execution);
-                        kernel.dispatcher.block_current()
+                        self.block(&thread, handoff)
                     }
                     SystemCallOutcome::Exit(code) => {
                         drop(execution);
                         kernel.run.note_exit();
                         self.end_process(&thread, Ending::Exit(code))
+                    }
+                    SystemCallOutcome::ExitThread(code) => {
+                        drop(execution);
+                        thread.exit_code.call_once(|| code);
+                        self.end_thread(&thread)
                     }
                 }
             }
@@ -226,6 +251,18 @@ impl<M: Machine> CpuLoop<M> {
         }
     }
 
+    /// The running thread blocks; `handoff` is woken and has its CPU, if it may.
+    fn block(&self, thread: &Arc<Thread<M>>, handoff: Option<ThreadId>) -> Next {
+        let next = match handoff {
+            Some(receiver) => self.kernel.dispatcher.handoff_to(receiver),
+            None => self.kernel.dispatcher.block_current(),
+        };
+        if next != Next::Run(thread.id) {
+            self.retire_if_ended(thread);
+        }
+        next
+    }
+
     /// Gives a page that was never used its frame. Answers whether the instruction can be tried again.
     fn is_resolved(&self, thread: &Thread<M>, fault: &Fault) -> bool {
         let (FaultKind::Page { access, mapped }, Some(address)) = (fault.kind, fault.address) else { return false };
@@ -239,28 +276,24 @@ impl<M: Machine> CpuLoop<M> {
         faulted.is_ok()
     }
 
-    /// Ends the running thread's process: says so, takes back what is outstanding, and leaves its memory for cleanup.
-    fn end_process(&mut self, thread: &Thread<M>, ending: Ending) -> Next {
-        let kernel = self.kernel;
-        let machine = kernel.machine;
+    /// Ends the running thread's process, and with it the thread. Interrupts are masked.
+    fn end_process(&mut self, thread: &Arc<Thread<M>>, ending: Ending) -> Next {
+        let machine = self.kernel.machine;
         machine.restore_interrupts(InterruptState::Unmasked);
-        let process = &thread.process;
-        process.output.lock().flush(|line| kernel.console.write_lines(line));
-        for sleep in thread.sleeps.lock().drain() {
-            sleep.timer.map(|timer| kernel.dispatcher.cancel_timer(timer));
-        }
-        thread.ring.close();
-        let ended =
-            Ended { ending, progress: process.progress(machine), snapshot: kernel.dispatcher.snapshot(thread.id).ok() };
-        process.ended.call_once(|| ended);
-        kernel.report_exit(&process.name, ending);
+        self.kernel.end_process(&thread.process, ending);
         let _ = machine.mask_interrupts();
-        let next = kernel.dispatcher.exit_current();
-        self.unload();
-        kernel.bury(process.clone());
-        if kernel.run.live.fetch_sub(1, Ordering::AcqRel) == 1 {
-            kernel.end_run();
+        self.end_thread(thread)
+    }
+
+    /// Ends the running thread.
+    fn end_thread(&mut self, thread: &Arc<Thread<M>>) -> Next {
+        let kernel = self.kernel;
+        thread.condemn();
+        if let Ok(snapshot) = kernel.dispatcher.snapshot(thread.id) {
+            thread.last_snapshot.call_once(|| snapshot);
         }
+        let next = kernel.dispatcher.exit_current();
+        self.retire_if_ended(thread);
         next
     }
 
@@ -280,10 +313,9 @@ impl<M: Machine> CpuLoop<M> {
     }
 
     fn has_background(&self) -> bool {
-        let run = &self.kernel.run;
-        self.kernel.has_graves()
-            || self.kernel.objects.has_graves()
-            || self.cpu == CpuId::BOOT && run.report_due.load(Ordering::Relaxed)
+        let kernel = self.kernel;
+        let on_boot_cpu = kernel.run.report_due.load(Ordering::Relaxed) || kernel.input_pending.load(Ordering::Acquire);
+        kernel.has_graves() || self.cpu == CpuId::BOOT && on_boot_cpu
     }
 
     /// One bounded step of work that belongs to no thread, with interrupts on. Entered and left with them masked.
@@ -295,8 +327,13 @@ impl<M: Machine> CpuLoop<M> {
         self.enter_interrupt();
         kernel.machine.restore_interrupts(InterruptState::Unmasked);
         self.clean_up_step();
-        if self.cpu == CpuId::BOOT && kernel.run.report_due.swap(false, Ordering::Relaxed) {
-            self.reporter.step(kernel);
+        if self.cpu == CpuId::BOOT {
+            if kernel.input_pending.swap(false, Ordering::AcqRel) {
+                kernel.input_arrived();
+            }
+            if kernel.run.report_due.swap(false, Ordering::Relaxed) {
+                self.reporter.step(kernel);
+            }
         }
         let _ = kernel.machine.mask_interrupts();
         if self.cpu == CpuId::BOOT {
@@ -304,18 +341,17 @@ impl<M: Machine> CpuLoop<M> {
         }
     }
 
-    /// Frees a few pages of an ended process, and of memory objects that are gone.
+    /// Frees some of what an ended process had, and some of memory objects that are gone. What is left makes
+    /// `has_background` true again.
     fn clean_up_step(&mut self) {
-        // What it leaves makes `has_background` true again.
-        let _ = self.kernel.objects.free_step(CLEANUP_STEP);
-        let Some(process) = self.kernel.exhume() else { return };
-        let others = process.space.loaded_on();
-        if !others.is_empty() {
+        let kernel = self.kernel;
+        let _ = kernel.objects.free_step(CLEANUP_STEP);
+        let Some(process) = kernel.graves.exhume() else { return };
+        if !process.space.loaded_on().is_empty() {
             self.expel(&process);
         }
-        let is_loaded = !process.space.loaded_on().is_empty();
-        if is_loaded || process.space.tear_down(CLEANUP_STEP) == TearDown::Unfinished {
-            self.kernel.bury(process);
+        if !process.space.loaded_on().is_empty() || !kernel.free_step(&process) {
+            kernel.graves.bury(process);
         }
     }
 

@@ -1,22 +1,17 @@
 //! What a timer means when it fires: the 64-bit payload that the dispatcher carries, typed.
 //!
-//! Kind in bits 0..8, sleep slot in 8..16, its generation in 16..32, the thread's index in 32..64.
+//! Kind in the high five bits, an operation or a thread's place below.
 
-use crate::thread::SleepKey;
+use crate::operation::OperationRef;
 
 /// Why a timer was armed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Expiry {
-    /// A `Timer.sleep` completes.
-    Sleep {
-        /// The thread's index.
-        thread: u32,
-        /// Which of its sleeps.
-        key: SleepKey,
-    },
+    /// A sleep is over, or a park gives up.
+    Operation(OperationRef),
     /// A `cap_enter` gives up.
     EnterTimeout {
-        /// The thread's index.
+        /// The thread's place in the kernel's table.
         thread: u32,
     },
     /// The next piece of a report is due.
@@ -25,32 +20,29 @@ pub enum Expiry {
     EndOfRun,
 }
 
-const SLEEP: u8 = 1;
-const ENTER_TIMEOUT: u8 = 2;
-const REPORT: u8 = 3;
-const END_OF_RUN: u8 = 4;
+const KIND_SHIFT: u32 = 59;
+const OPERATION: u64 = 1;
+const ENTER_TIMEOUT: u64 = 2;
+const REPORT: u64 = 3;
+const END_OF_RUN: u64 = 4;
 
 impl Expiry {
     /// The payload.
     pub const fn to_raw(self) -> u64 {
         match self {
-            Self::Sleep { thread, key } => {
-                SLEEP as u64 | (key.slot as u64) << 8 | (key.generation as u64) << 16 | (thread as u64) << 32
-            }
-            Self::EnterTimeout { thread } => ENTER_TIMEOUT as u64 | (thread as u64) << 32,
-            Self::Report => REPORT as u64,
-            Self::EndOfRun => END_OF_RUN as u64,
+            Self::Operation(operation) => OPERATION << KIND_SHIFT | operation.to_raw(),
+            Self::EnterTimeout { thread } => ENTER_TIMEOUT << KIND_SHIFT | thread as u64,
+            Self::Report => REPORT << KIND_SHIFT,
+            Self::EndOfRun => END_OF_RUN << KIND_SHIFT,
         }
     }
 
     /// What a payload means; `None` if the kernel never made it.
     pub const fn from_raw(raw: u64) -> Option<Self> {
-        let thread = (raw >> 32) as u32;
-        match raw as u8 {
-            SLEEP => {
-                Some(Self::Sleep { thread, key: SleepKey { slot: (raw >> 8) as u8, generation: (raw >> 16) as u16 } })
-            }
-            ENTER_TIMEOUT => Some(Self::EnterTimeout { thread }),
+        let rest = raw & ((1 << KIND_SHIFT) - 1);
+        match raw >> KIND_SHIFT {
+            OPERATION => Some(Self::Operation(OperationRef::from_raw(rest))),
+            ENTER_TIMEOUT => Some(Self::EnterTimeout { thread: rest as u32 }),
             REPORT => Some(Self::Report),
             END_OF_RUN => Some(Self::EndOfRun),
             _ => None,
@@ -61,12 +53,13 @@ impl Expiry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operation::OperationKey;
 
     #[test]
     fn payloads_survive_the_way_and_foreign_ones_mean_nothing() {
-        let key = SleepKey { slot: 31, generation: 0xfffe };
+        let key = OperationKey { place: 63, generation: u32::MAX };
         for expiry in [
-            Expiry::Sleep { thread: u32::MAX, key },
+            Expiry::Operation(OperationRef { thread: (1 << 21) - 1, key }),
             Expiry::EnterTimeout { thread: 7 },
             Expiry::Report,
             Expiry::EndOfRun,
@@ -74,6 +67,6 @@ mod tests {
             assert_eq!(Expiry::from_raw(expiry.to_raw()), Some(expiry));
         }
         assert_eq!(Expiry::from_raw(0), None);
-        assert_eq!(Expiry::from_raw(99), None);
+        assert_eq!(Expiry::from_raw(u64::MAX), None);
     }
 }

@@ -1,20 +1,24 @@
 //! The end of a run: all CPUs stop, everything is reported once more and checked, and the machine is powered off.
 
-use crate::{kernel::Kernel, line::JsonObject, memory::change::TearDown};
+use crate::{kernel::Kernel, line::JsonObject, memory::object::GraveStep};
+use crate::report::Cursor;
 use core::sync::atomic::Ordering;
 use hal::{CpuId, Duration, ExitStatus, Machine};
 
 /// Ends the run. Interrupts are on, all CPUs have stopped; only the boot CPU.
 pub fn finish<M: Machine>(kernel: &'static Kernel<M>) -> ! {
     let at = kernel.machine.now();
-    let mut record = 0;
-    while kernel.report_record(record, at, true) {
-        record += 1;
+    let mut next = Some(Cursor::default());
+    while let Some(cursor) = next {
+        next = kernel.report_record(cursor, at, true);
     }
     check_dispatcher(kernel);
     check_accounting(kernel);
     check_memory(kernel);
-    let reason = if kernel.run.live.load(Ordering::Acquire) == 0 { "all programs have exited" } else { "time is up" };
+    let reason = match kernel.run.init_is_over.load(Ordering::Acquire) {
+        true => "all programs have exited",
+        false => "time is up",
+    };
     let (status, name) = match kernel.run.has_failed() {
         true => (ExitStatus::Failure, "failure"),
         false => (ExitStatus::Success, "success"),
@@ -60,19 +64,22 @@ fn check_accounting<M: Machine>(kernel: &Kernel<M>) {
 
 /// Everything that programs had comes back. CPUs that did not stop may still use a space: then nothing is freed.
 fn check_memory<M: Machine>(kernel: &Kernel<M>) {
-    for thread in &kernel.threads {
-        let space = &thread.process.space;
-        let others = space.loaded_on();
-        if !others.is_empty() {
-            violated(kernel, format_args!("{} is still loaded on CPUs {others}", thread.process.name));
-            return;
-        }
-        thread.ring.close();
-        while space.tear_down(64) == TearDown::Unfinished {}
+    if let Some((process, cpus)) = kernel.find_loaded() {
+        violated(kernel, format_args!("{} is still loaded on CPUs {cpus}", process.name));
+        return;
     }
+    kernel.abandon_all();
+    while kernel.objects.free_step(64) == GraveStep::Unfinished {}
     let (free, total) = (kernel.frames.free_count(), kernel.frames.total());
     if free != total {
         violated(kernel, format_args!("{} of {total} frames have leaked", total - free));
+    }
+    if kernel.frames.promised_count() != 0 {
+        violated(kernel, format_args!("{} frames are promised to nobody", kernel.frames.promised_count()));
+    }
+    let objects = kernel.objects.objects();
+    if objects != 0 {
+        violated(kernel, format_args!("{objects} memory objects have leaked"));
     }
 }
 

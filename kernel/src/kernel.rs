@@ -1,19 +1,24 @@
 //! [`Kernel`]: what all CPUs share. Built once at boot, never dropped.
 
 use crate::{
+    call::Reader,
     console::Console,
+    counters::Counters,
     cpu_mask::CpuMask,
     expiry::Expiry,
     flush::FlushWord,
     memory::{frames::FrameAllocator, object::ObjectGraves},
+    park::Parks,
     process::Process,
+    process_table::{Graves, ProcessTable},
     thread::Thread,
+    thread_table::ThreadTable,
 };
-use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use alloc::{boxed::Box, sync::Arc};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use hal::{CpuId, CpuSet, Duration, Instant, Interrupt, IrqLine, Machine, Requests};
-use kernel_core::sched::{Config, Dispatcher, ThreadId};
-use spin::Mutex;
+use kernel_core::sched::{Config, Dispatcher, MAX_THREADS, ThreadId};
+use spin::{Mutex, Once};
 
 /// What one CPU publishes for others to read. On its own cache lines.
 #[derive(Default)]
@@ -21,7 +26,7 @@ use spin::Mutex;
 pub struct CpuState {
     /// Flushes wanted and done.
     pub flush: FlushWord,
-    /// The running thread's index plus one, or zero; for the panic path.
+    /// The running thread's place plus one, or zero; for the panic path.
     current: AtomicU32,
     /// Device interrupts that arrived here.
     pub device_interrupts: AtomicU64,
@@ -47,8 +52,10 @@ pub struct Run {
     pub started: Instant,
     /// How long it lasts at most.
     pub length: Option<Duration>,
-    /// Programs that have not ended.
-    pub live: AtomicUsize,
+    /// Whether accounts are printed each second.
+    pub reports: bool,
+    /// `init` is over.
+    pub init_is_over: AtomicBool,
     /// CPUs must stop.
     ending: AtomicBool,
     /// Something failed.
@@ -64,11 +71,12 @@ pub struct Run {
 }
 
 impl Run {
-    fn new(started: Instant, length: Option<Duration>, programs: usize, panics_at_exit: bool) -> Self {
+    fn new(started: Instant, length: Option<Duration>, reports: bool, panics_at_exit: bool) -> Self {
         Self {
             started,
             length,
-            live: AtomicUsize::new(programs),
+            reports,
+            init_is_over: AtomicBool::new(false),
             ending: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             stopped: CpuMask::new(),
@@ -105,34 +113,46 @@ pub struct Kernel<M: Machine> {
     pub machine: &'static M,
     /// Its memory.
     pub frames: &'static FrameAllocator<M>,
-    /// The memory objects that nobody can reach any more.
+    /// Memory objects whose frames are to be freed.
     pub objects: &'static ObjectGraves<M>,
     /// Its console.
     pub console: &'static Console<M>,
     /// The console's interrupt line, if it has one and it could be routed.
     pub console_line: Option<IrqLine>,
+    /// Who waits for console input.
+    pub reader: Mutex<Option<Reader>>,
+    /// Input has arrived since somebody looked.
+    pub input_pending: AtomicBool,
     /// Who runs where.
     pub dispatcher: Dispatcher<&'static M>,
     /// What the dispatcher was built with.
     pub config: Config,
     /// The CPUs in use.
     pub online: CpuSet,
-    /// All threads, by the index that is the dispatcher's payload. All are made before the first one starts.
-    pub threads: Vec<Arc<Thread<M>>>,
+    /// All threads, by the place that is the dispatcher's payload.
+    pub threads: ThreadTable<M>,
+    /// All processes.
+    pub processes: ProcessTable<M>,
+    /// Ended ones.
+    pub graves: Graves<M>,
+    /// The process that the kernel starts.
+    pub init: Once<Arc<Process<M>>>,
+    /// Words that threads wait on.
+    pub parks: Parks,
+    /// Counts and numbers.
+    pub counters: Counters,
     /// By CPU.
     pub cpus: Box<[CpuState]>,
     /// The run.
     pub run: Run,
-    /// Ended processes whose memory is not freed yet. Has room for all of them.
-    graves: Mutex<VecDeque<Arc<Process<M>>>>,
-    /// How many there are; a hint that needs no lock.
-    grave_count: AtomicUsize,
 }
 
 /// What [`Kernel`] is built of.
 pub struct Parts<M: Machine> {
     /// The memory.
     pub frames: &'static FrameAllocator<M>,
+    /// Memory objects whose frames are to be freed.
+    pub objects: &'static ObjectGraves<M>,
     /// The console.
     pub console: &'static Console<M>,
     /// The console's interrupt line.
@@ -143,10 +163,10 @@ pub struct Parts<M: Machine> {
     pub config: Config,
     /// The CPUs in use.
     pub online: CpuSet,
-    /// The threads.
-    pub threads: Vec<Arc<Thread<M>>>,
     /// How long the run lasts at most.
     pub length: Option<Duration>,
+    /// Whether accounts are printed each second.
+    pub reports: bool,
     /// Whether the first program that exits brings the kernel down.
     pub panics_at_exit: bool,
 }
@@ -155,21 +175,28 @@ impl<M: Machine> Kernel<M> {
     /// Puts the parts together; the run begins now.
     pub fn new(parts: Parts<M>) -> Self {
         let machine = parts.frames.machine();
-        let programs = parts.threads.len();
+        // Without a source of entropy the secret is one of this boot's times: good enough to keep programs from comparing
+        // identities by accident, not against an attacker.
+        let secret = machine.entropy().unwrap_or_else(|| machine.now().as_nanos().wrapping_mul(0x9e37_79b9_7f4a_7c15));
         Self {
             machine,
             frames: parts.frames,
-            objects: Box::leak(Box::new(ObjectGraves::new(parts.frames))),
+            objects: parts.objects,
             console: parts.console,
             console_line: parts.console_line,
+            reader: Mutex::new(None),
+            input_pending: AtomicBool::new(false),
             dispatcher: parts.dispatcher,
             config: parts.config,
             online: parts.online,
-            threads: parts.threads,
+            threads: ThreadTable::new(MAX_THREADS),
+            processes: ProcessTable::default(),
+            graves: Graves::default(),
+            init: Once::new(),
+            parks: Parks::default(),
+            counters: Counters::new(secret),
             cpus: (0..machine.cpu_count()).map(|_| CpuState::default()).collect(),
-            run: Run::new(machine.now(), parts.length, programs, parts.panics_at_exit),
-            graves: Mutex::new(VecDeque::with_capacity(programs)),
-            grave_count: AtomicUsize::new(0),
+            run: Run::new(machine.now(), parts.length, parts.reports, parts.panics_at_exit),
         }
     }
 
@@ -178,10 +205,10 @@ impl<M: Machine> Kernel<M> {
         &self.cpus[cpu.index()]
     }
 
-    /// The thread that the dispatcher calls `id`. A live thread always has one.
-    pub fn thread(&self, id: ThreadId) -> Option<&Arc<Thread<M>>> {
+    /// The thread that the dispatcher calls `id`.
+    pub fn thread(&self, id: ThreadId) -> Option<Arc<Thread<M>>> {
         let index = self.dispatcher.payload(id).ok()?;
-        self.threads.get(usize::try_from(index).ok()?)
+        self.threads.get(u32::try_from(index).ok()?).filter(|thread| thread.id == id)
     }
 
     /// What every interrupt does, in user mode or in the kernel: bits and bytes are moved, nothing else. The request
@@ -205,6 +232,7 @@ impl<M: Machine> Kernel<M> {
             while let Some(byte) = self.machine.console_read() {
                 state.console_bytes.fetch_add(1, Ordering::Relaxed);
                 self.console.input.push(byte);
+                self.input_pending.store(true, Ordering::Release);
             }
         }
     }
@@ -213,14 +241,10 @@ impl<M: Machine> Kernel<M> {
     /// and no lock held.
     pub fn expired(&self, payload: u64) {
         match Expiry::from_raw(payload) {
-            Some(Expiry::Sleep { thread, key }) => {
-                if let Some(thread) = self.threads.get(thread as usize) {
-                    self.complete_sleep(thread, key);
-                }
-            }
+            Some(Expiry::Operation(operation)) => self.operation_expired(operation),
             Some(Expiry::EnterTimeout { thread }) => {
-                if let Some(thread) = self.threads.get(thread as usize) {
-                    self.wake(thread);
+                if let Some(thread) = self.threads.get(thread) {
+                    self.wake(thread.id);
                 }
             }
             Some(Expiry::Report) => self.run.report_due.store(true, Ordering::Relaxed),
@@ -233,8 +257,8 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Wakes a thread; one that has ended since needs nothing.
-    pub fn wake(&self, thread: &Thread<M>) {
-        let _ = self.dispatcher.wake(thread.id);
+    pub fn wake(&self, thread: ThreadId) {
+        let _ = self.dispatcher.wake(thread);
     }
 
     /// All CPUs stop, the boot CPU reports and powers off.
@@ -246,27 +270,18 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// Hands an ended process over for cleanup.
-    pub fn bury(&self, process: Arc<Process<M>>) {
-        let mut graves = self.graves.lock();
-        graves.push_back(process);
-        self.grave_count.store(graves.len(), Ordering::Relaxed);
-    }
-
-    /// An ended process to clean up.
-    pub fn exhume(&self) -> Option<Arc<Process<M>>> {
-        if !self.has_graves() {
-            return None;
+    /// A process was freed. The run ends with `init`.
+    pub fn process_is_over(&self, process: &Arc<Process<M>>) {
+        self.graves.forget();
+        if self.init.get().is_some_and(|init| Arc::ptr_eq(init, process)) {
+            self.run.init_is_over.store(true, Ordering::Release);
+            self.end_run();
         }
-        let mut graves = self.graves.lock();
-        let process = graves.pop_front();
-        self.grave_count.store(graves.len(), Ordering::Relaxed);
-        process
     }
 
-    /// Whether processes wait for cleanup.
+    /// Whether something of ended processes or objects is to be freed.
     pub fn has_graves(&self) -> bool {
-        self.grave_count.load(Ordering::Relaxed) > 0
+        !self.graves.is_empty() || self.objects.has_graves()
     }
 }
 

@@ -1,107 +1,43 @@
-//! Processes: an address space, capabilities and output; and how one is made from an ELF file.
+//! Processes: an address space, capabilities, threads and limits.
 //!
-//! Layout: the image where it was linked; at the top of user memory, from above, a guard page, the stack, a guard page,
-//! the ring and the start page. Nothing is shared between processes.
+//! A process is made, started, ends once (by `exit`, a fault, the end of its last thread, or a kill) and is over when
+//! everything that it had is free again. [`crate::spawn`] makes them, [`crate::exit`] takes them apart. Lock level of the
+//! fields: leaf, but for the space.
 
 use crate::{
-    capability::{CapabilityTable, Object, TableFull},
     console::ProgramOutput,
-    elf::{self, ElfError, Image},
-    memory::{
-        address_space::AddressSpace, direct, frames::FrameAllocator, region::RegionError, reservation::ReserveError,
-    },
-    ring::Ring,
+    memory::{address_space::AddressSpace, direct},
+    object::Capability,
+    spawn::SpawnerCharge,
+    thread::{EndWaiters, Thread},
 };
-use alloc::{boxed::Box, sync::Arc};
-use core::{fmt, ops::Range, sync::atomic::Ordering};
-use hal::{Access, Fault, Frame, Machine, PAGE_SIZE, UserContext, VirtualAddress};
-use kernel_core::{limits::Quota, sched::Snapshot};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use core::{
+    fmt,
+    sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
+};
+use hal::{CpuSet, Fault, Frame, Machine};
+use kernel_core::{cap::Table, limits::Quota};
 use spin::{Mutex, Once};
-use tessera_abi::{
-    limits::DEFAULT_FRAMES,
-    ring::RING_PAGES,
-    start::{ARGUMENT_OFFSET, MAX_ARGUMENT_BYTES, MAX_GRANTS, StartPage},
-};
-
-/// Pages of a program's stack: 64 KiB.
-pub const STACK_PAGES: usize = 16;
-
-/// Why a program could not be started.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SpawnError {
-    /// The file is not a program.
-    Elf(ElfError),
-    /// A page could not be mapped.
-    Map(RegionError),
-    /// The image reaches into the stack.
-    NoRoomForStack,
-    /// More than [`MAX_ARGUMENT_BYTES`].
-    ArgumentsTooLong(usize),
-    /// More than [`MAX_GRANTS`].
-    TooManyGrants(usize),
-    /// The capability table is full.
-    Capabilities(TableFull),
-}
-
-impl From<ElfError> for SpawnError {
-    fn from(error: ElfError) -> Self {
-        Self::Elf(error)
-    }
-}
-
-impl From<RegionError> for SpawnError {
-    fn from(error: RegionError) -> Self {
-        Self::Map(error)
-    }
-}
-
-impl From<ReserveError> for SpawnError {
-    fn from(error: ReserveError) -> Self {
-        Self::Map(error.into())
-    }
-}
-
-impl fmt::Display for SpawnError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Elf(error) => write!(f, "{error}"),
-            Self::Map(error) => write!(f, "{error}"),
-            Self::NoRoomForStack => write!(f, "the segments reach into the stack"),
-            Self::ArgumentsTooLong(length) => {
-                write!(f, "{length} bytes of arguments, at most {MAX_ARGUMENT_BYTES} are possible")
-            }
-            Self::TooManyGrants(count) => write!(f, "{count} grants, at most {MAX_GRANTS} are possible"),
-            Self::Capabilities(TableFull) => write!(f, "the capability table is full"),
-        }
-    }
-}
+use tessera_abi::limits;
 
 /// How a program ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ending {
-    /// It called `exit`.
+    /// It called `exit`, or its last thread ended.
     Exit(i32),
     /// It did what it may not.
     Fault(Fault),
-}
-
-/// What is known of a process after its end.
-#[derive(Clone, Debug)]
-pub struct Ended {
-    /// How.
-    pub ending: Ending,
-    /// Its last count of work done.
-    pub progress: u64,
-    /// Its thread's last account.
-    pub snapshot: Option<Snapshot>,
+    /// Somebody with its handle has ended it.
+    Killed,
 }
 
 /// `name.instance`: what the program is called in every line.
 #[derive(Clone, Debug)]
 pub struct Name {
-    /// From the manifest.
+    /// From its spawner.
     pub program: Box<str>,
-    /// Which of the `count` instances.
+    /// Which of the instances.
     pub instance: u32,
 }
 
@@ -111,192 +47,120 @@ impl fmt::Display for Name {
     }
 }
 
-/// A process.
-pub struct Process<M: Machine> {
-    /// What it is called.
-    pub name: Name,
-    /// Its memory.
-    pub space: AddressSpace<M>,
-    /// Its capabilities.
-    pub capabilities: CapabilityTable,
-    /// Its output between newlines.
-    pub output: Mutex<ProgramOutput>,
-    /// Set once, when it ends.
-    pub ended: Once<Ended>,
-    start_page: Frame,
+/// Where a process stands in its life. The numbers are those of `ProcessInfo.state`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Stage {
+    /// Made, not started.
+    Made = 0,
+    /// Its threads run.
+    Running = 1,
+    /// It has ended; what it had is being freed.
+    Ending = 2,
+    /// Everything is free.
+    Over = 3,
 }
 
-/// What a process needs besides its file.
-pub struct SpawnRequest<'a> {
-    /// What it is called.
-    pub name: Name,
-    /// The ELF file.
-    pub file: &'static [u8],
-    /// The argument string.
-    pub arguments: &'a str,
-    /// What it may use.
-    pub grants: &'a [Object],
-    /// How many CPUs are online.
-    pub cpus: u32,
+/// What a process may use.
+pub struct Quotas {
+    /// Frames that were promised to it.
+    pub frames: Arc<Quota>,
+    /// Threads.
+    pub threads: Quota,
+    /// Endpoints that it made.
+    pub endpoints: Quota,
+    /// Words that its threads wait on.
+    pub parks: Quota,
 }
 
-/// A new process with its first thread's ring and registers; the caller makes the thread.
-pub struct Spawned<M: Machine> {
-    /// The process.
-    pub process: Process<M>,
-    /// Its ring.
-    pub ring: Ring<M>,
-    /// Its registers.
-    pub context: M::Context,
-}
-
-/// Where the kernel's own pages of a process stand.
-struct Layout {
-    stack: Range<usize>,
-    ring: usize,
-    start_page: usize,
-}
-
-impl Layout {
-    fn new(user: &Range<usize>) -> Self {
-        let stack_end = user.end - PAGE_SIZE;
-        let stack = stack_end - STACK_PAGES * PAGE_SIZE..stack_end;
-        let ring = stack.start - (1 + RING_PAGES) * PAGE_SIZE;
-        Self { stack, ring, start_page: ring - PAGE_SIZE }
+impl Quotas {
+    /// Nothing used yet.
+    pub fn new(frames: u32, threads: u32) -> Self {
+        Self {
+            frames: Arc::new(Quota::new(frames.into())),
+            threads: Quota::new(threads.into()),
+            endpoints: Quota::new(limits::ENDPOINTS.into()),
+            parks: Quota::new(limits::PARKS.into()),
+        }
     }
 }
 
+/// The threads of a process.
+#[derive(Default)]
+pub struct Threads<M: Machine> {
+    /// Those that live.
+    pub live: Vec<Arc<Thread<M>>>,
+    /// Threads that are being made.
+    pub coming: u32,
+    /// Ring places that were used and are free.
+    pub free_rings: Vec<u32>,
+    /// Ring places that were ever used.
+    pub rings: u32,
+    /// The number of the next one.
+    pub next_number: u32,
+}
+
+/// A process.
+pub struct Process<M: Machine> {
+    /// Its number, never used again.
+    pub id: u64,
+    /// The process that made it; 0: the kernel.
+    pub parent: u64,
+    /// What it is called.
+    pub name: Name,
+    /// Its end is not printed.
+    pub silent: bool,
+    /// The CPUs that its threads may use.
+    pub cpus: CpuSet,
+    /// Its memory.
+    pub space: AddressSpace<M>,
+    /// Its capabilities.
+    pub capabilities: Mutex<Table<Capability<M>>>,
+    /// What it may use. Lives on with what it has made for others.
+    pub quotas: Arc<Quotas>,
+    /// Its output between newlines.
+    pub output: Mutex<ProgramOutput>,
+    /// Its threads.
+    pub threads: Mutex<Threads<M>>,
+    /// The thread that it started with.
+    pub main_thread: Once<Arc<Thread<M>>>,
+    /// How it ended.
+    pub ending: Once<Ending>,
+    /// Those that wait for its end.
+    pub waiters: EndWaiters,
+    /// Its last count of work done.
+    pub last_progress: Once<u64>,
+    pub(crate) start_page: Frame,
+    pub(crate) stage: AtomicU8,
+    /// Somebody has decided how it ends.
+    pub(crate) is_ending: AtomicBool,
+    /// Threads that were not retired yet.
+    pub(crate) unretired: AtomicU32,
+    /// Its place among those of its spawner.
+    pub(crate) charge: Mutex<Option<SpawnerCharge>>,
+}
+
 impl<M: Machine> Process<M> {
-    /// Makes a process. On failure everything is freed again.
-    pub fn spawn(frames: &'static FrameAllocator<M>, request: SpawnRequest<'_>) -> Result<Spawned<M>, SpawnError> {
-        let machine = frames.machine();
-        let image = elf::check(request.file, M::ELF_MACHINE, &machine.user_range())?;
-        let layout = Layout::new(&machine.user_range());
-        // One more page is left out below, so that running off the image's end does not reach the start page.
-        if image.end() + PAGE_SIZE > layout.start_page {
-            return Err(SpawnError::NoRoomForStack);
+    /// Where it stands in its life.
+    pub fn stage(&self) -> Stage {
+        match self.stage.load(Ordering::Acquire) {
+            0 => Stage::Made,
+            1 => Stage::Running,
+            2 => Stage::Ending,
+            _ => Stage::Over,
         }
-        let quota = Arc::new(Quota::new(DEFAULT_FRAMES));
-        let space = AddressSpace::new(frames, &quota)?;
-        map_image(&space, &image)?;
-        let read_write = Access::READ | Access::WRITE;
-        space.map_anonymous(VirtualAddress(layout.stack.start), STACK_PAGES, read_write)?;
-        let (_, ring) = space.map_kernel_owned(Some(VirtualAddress(layout.ring)), read_write)?;
-        let ring = Ring::new(machine, ring);
-        let (_, [start_page]) = space.map_kernel_owned(Some(VirtualAddress(layout.start_page)), read_write)?;
-        let capabilities = CapabilityTable::new();
-        write_start_page(machine, start_page, &layout, &request, &capabilities)?;
-        let context = M::Context::new(image.entry, VirtualAddress(layout.stack.end), [layout.start_page, 0]);
-        let output = Mutex::new(ProgramOutput::new());
-        let process = Self { name: request.name, space, capabilities, output, ended: Once::new(), start_page };
-        Ok(Spawned { process, ring, context })
+    }
+
+    /// Whether it has ended or is about to.
+    pub fn is_ending(&self) -> bool {
+        self.is_ending.load(Ordering::Acquire)
     }
 
     /// The program's own count of work done; the last one after its end.
     pub fn progress(&self, machine: &M) -> u64 {
-        match self.ended.get() {
-            Some(ended) => ended.progress,
+        match self.last_progress.get() {
+            Some(&progress) => progress,
             None => direct::word64(machine, self.start_page, 0).load(Ordering::Relaxed),
         }
-    }
-}
-
-/// Maps the segments over the file's own bytes; a page is copied when it is used for the first time.
-fn map_image<M: Machine>(space: &AddressSpace<M>, image: &Image<'static>) -> Result<(), RegionError> {
-    image.segments().try_for_each(|segment| {
-        let range = segment.page_range();
-        let pages = range.len() / PAGE_SIZE;
-        space.map_image(VirtualAddress(range.start), pages, segment.access, segment.bytes, segment.start)
-    })
-}
-
-/// Fills in what the program finds when it starts.
-fn write_start_page<M: Machine>(
-    machine: &M,
-    frame: Frame,
-    layout: &Layout,
-    request: &SpawnRequest<'_>,
-    capabilities: &CapabilityTable,
-) -> Result<(), SpawnError> {
-    let arguments = request.arguments.as_bytes();
-    if arguments.len() > MAX_ARGUMENT_BYTES {
-        return Err(SpawnError::ArgumentsTooLong(arguments.len()));
-    }
-    if request.grants.len() > MAX_GRANTS {
-        return Err(SpawnError::TooManyGrants(request.grants.len()));
-    }
-    let set64 = |offset, value| direct::word64(machine, frame, offset).store(value, Ordering::Relaxed);
-    let set32 = |offset, value| direct::word32(machine, frame, offset).store(value, Ordering::Relaxed);
-    set64(core::mem::offset_of!(StartPage, ring), layout.ring as u64);
-    set32(core::mem::offset_of!(StartPage, cpus), request.cpus);
-    set32(core::mem::offset_of!(StartPage, grant_count), request.grants.len() as u32);
-    set32(core::mem::offset_of!(StartPage, argument_len), arguments.len() as u32);
-    set32(core::mem::offset_of!(StartPage, instance), request.name.instance);
-    for (index, &object) in request.grants.iter().enumerate() {
-        let handle = capabilities.insert(object).map_err(SpawnError::Capabilities)?;
-        let offset = core::mem::offset_of!(StartPage, grants) + index * size_of::<tessera_abi::start::Grant>();
-        set64(offset, object.interface());
-        set64(offset + 8, handle.to_raw());
-    }
-    direct::write(machine, frame, ARGUMENT_OFFSET, arguments);
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        memory::{
-            address_space::{FaultDenied, Faulted},
-            user_copy::copy_from_user,
-        },
-        test_machine::TestMachine,
-    };
-    use alloc::vec;
-
-    fn request<'a>(file: &'static [u8], grants: &'a [Object]) -> SpawnRequest<'a> {
-        let name = Name { program: "hog".into(), instance: 3 };
-        SpawnRequest { name, file, arguments: "weight=7", grants, cpus: 4 }
-    }
-
-    #[test]
-    fn a_process_starts_with_its_image_its_arguments_and_its_grants() {
-        let frames = TestMachine::with_frames(64);
-        let file = elf::tests::small_program(0x20_0010).leak();
-        let spawned = Process::spawn(frames, request(file, &[Object::Console, Object::Timer])).unwrap();
-        let machine = frames.machine();
-        let space = &spawned.process.space;
-        let layout = Layout::new(&machine.user_range());
-        let mut code = vec![0; 0x800];
-        copy_from_user(machine, space, 0x20_0000, &mut code).unwrap();
-        assert_eq!(code, file[0x1000..0x1800]);
-        let mut arguments = [0; 8];
-        copy_from_user(machine, space, (layout.start_page + ARGUMENT_OFFSET) as u64, &mut arguments).unwrap();
-        assert_eq!(&arguments, b"weight=7");
-        let touch = |address| space.fault(VirtualAddress(address), Access::WRITE);
-        assert_eq!(touch(layout.stack.end), Err(FaultDenied::NotMapped), "guard above the stack");
-        assert_eq!(touch(layout.stack.start - 1), Err(FaultDenied::NotMapped), "guard below the stack");
-        assert_eq!(touch(layout.stack.end - 8), Ok(Faulted::Populated));
-        assert_eq!(spawned.context.program_counter(), VirtualAddress(0x20_0010));
-        assert_eq!(spawned.process.progress(machine), 0);
-        direct::word64(machine, spawned.process.start_page, 0).store(9, Ordering::Relaxed);
-        assert_eq!(spawned.process.progress(machine), 9);
-    }
-
-    #[test]
-    fn a_spawn_that_fails_leaks_nothing() {
-        let file = elf::tests::small_program(0x20_0010).leak();
-        for count in 1..40 {
-            let frames = TestMachine::with_frames(count);
-            if let Err(error) = Process::spawn(frames, request(file, &[])) {
-                assert_eq!(error, SpawnError::Map(RegionError::Reserve(ReserveError::OutOfFrames)));
-                assert_eq!((frames.free_count(), frames.promised_count()), (count, 0));
-            }
-        }
-        let frames = TestMachine::with_frames(64);
-        let grants = [Object::Timer; MAX_GRANTS + 1];
-        let error = Process::spawn(frames, request(file, &grants)).err();
-        assert_eq!(error, Some(SpawnError::TooManyGrants(MAX_GRANTS + 1)));
-        assert_eq!(frames.free_count(), 64);
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     expiry::Expiry,
     kernel::Kernel,
     line::{JsonObject, Line},
-    process::{Ending, Name},
+    process::{Ending, Process},
     thread::Thread,
 };
 use core::{fmt, sync::atomic::Ordering};
@@ -19,11 +19,26 @@ pub const PERIOD: Duration = Duration::from_secs(1);
 /// How long one step prints, before one more line; and how long user mode gets until the next step.
 pub const STEP: Duration = Duration::from_millis(2);
 
+/// The next record of a report: threads first, then CPUs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cursor {
+    /// The first thread at this place of the table, or behind it.
+    Thread(u32),
+    /// The CPU with this place among those online.
+    Cpu(usize),
+}
+
+impl Default for Cursor {
+    fn default() -> Self {
+        Self::Thread(0)
+    }
+}
+
 /// A report that is being printed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Progress {
     at: Instant,
-    next_record: usize,
+    next: Cursor,
 }
 
 /// Where the boot CPU stands with its reports.
@@ -43,9 +58,11 @@ impl Reporter {
 
     /// Arms the timers of the first report and of the end of the run.
     pub fn arm_first<M: Machine>(&mut self, kernel: &Kernel<M>) {
-        self.second = self.second.saturating_add(PERIOD);
-        self.to_arm = Some(self.second);
-        self.arm(kernel);
+        if kernel.run.reports {
+            self.second = self.second.saturating_add(PERIOD);
+            self.to_arm = Some(self.second);
+            self.arm(kernel);
+        }
         if let Some(length) = kernel.run.length {
             let end = kernel.run.started.saturating_add(length);
             if kernel.dispatcher.arm_timer(end, Expiry::EndOfRun.to_raw()).is_err() {
@@ -68,18 +85,18 @@ impl Reporter {
     /// Prints some records.
     pub fn step<M: Machine>(&mut self, kernel: &Kernel<M>) {
         let began = kernel.machine.now();
-        let progress = self.current.get_or_insert(Progress { at: began, next_record: 0 });
+        let progress = self.current.get_or_insert(Progress { at: began, next: Cursor::default() });
         let mut now = began;
         while now.saturating_duration_since(began) < STEP {
-            if !kernel.report_record(progress.next_record, progress.at, false) {
+            let Some(next) = kernel.report_record(progress.next, progress.at, false) else {
                 self.current = None;
                 while self.second <= now {
                     self.second = self.second.saturating_add(PERIOD);
                 }
                 self.to_arm = Some(self.second);
                 return;
-            }
-            progress.next_record += 1;
+            };
+            progress.next = next;
             now = kernel.machine.now();
         }
         self.to_arm = Some(now.saturating_add(STEP));
@@ -101,30 +118,37 @@ const fn state_name(state: ThreadState) -> &'static str {
 }
 
 impl<M: Machine> Kernel<M> {
-    /// Prints record number `index`: threads first, then CPUs. `false`: there is none. Exited threads appear in the
-    /// last report only.
-    pub fn report_record(&self, index: usize, at: Instant, is_final: bool) -> bool {
-        if let Some(thread) = self.threads.get(index) {
-            let ended = thread.process.ended.get().and_then(|ended| ended.snapshot.as_ref());
-            match ended {
-                Some(snapshot) if is_final => {
-                    self.print(|line| self.thread_record(line, thread, snapshot, "exited", at, true))
+    /// Prints a record and answers which is the next one; `None`: there was none any more.
+    pub fn report_record(&self, cursor: Cursor, at: Instant, is_final: bool) -> Option<Cursor> {
+        match cursor {
+            Cursor::Thread(place) => Some(self.report_thread(place, at, is_final)),
+            Cursor::Cpu(index) => {
+                let cpu = self.online.iter().nth(index)?;
+                if let Ok(snapshot) = self.dispatcher.cpu_snapshot(cpu) {
+                    self.print(|line| self.cpu_record(line, cpu, &snapshot, at, is_final));
                 }
-                Some(_) => {}
-                None => {
-                    if let Ok(snapshot) = self.dispatcher.snapshot(thread.id) {
-                        let state = state_name(snapshot.state);
-                        self.print(|line| self.thread_record(line, thread, &snapshot, state, at, is_final));
-                    }
-                }
+                Some(Cursor::Cpu(index + 1))
             }
-            return true;
         }
-        let Some(cpu) = self.online.iter().nth(index - self.threads.len()) else { return false };
-        if let Ok(snapshot) = self.dispatcher.cpu_snapshot(cpu) {
-            self.print(|line| self.cpu_record(line, cpu, &snapshot, at, is_final));
+    }
+
+    fn report_thread(&self, place: u32, at: Instant, is_final: bool) -> Cursor {
+        let Some((place, thread)) = self.threads.next_from(place) else { return Cursor::Cpu(0) };
+        if !thread.process.silent
+            && let Ok(snapshot) = self.dispatcher.snapshot(thread.id)
+        {
+            let state = state_name(snapshot.state);
+            self.print(|line| self.thread_record(line, &thread, &snapshot, state, at, is_final));
         }
-        true
+        Cursor::Thread(place + 1)
+    }
+
+    /// Prints the last record of a thread that has ended.
+    pub fn report_thread_end(&self, thread: &Thread<M>) {
+        if let Some(snapshot) = thread.last_snapshot.get().filter(|_| !thread.process.silent) {
+            let at = self.machine.now();
+            self.print(|line| self.thread_record(line, thread, snapshot, "exited", at, true));
+        }
     }
 
     /// Formats one line and writes it.
@@ -152,8 +176,11 @@ impl<M: Machine> Kernel<M> {
         let mut record = JsonObject::record(line, "thread")?;
         record.value("at_ns", self.since_start(at))?;
         record.value("final", is_final)?;
-        record.value("id", thread.index)?;
-        record.text("name", &thread.process.name)?;
+        record.value("id", thread.serial)?;
+        match thread.number {
+            0 => record.text("name", &thread.process.name)?,
+            number => record.text("name", format_args!("{}:{number}", thread.process.name))?,
+        }
         record.value("cpu", snapshot.cpu)?;
         record.value("weight", snapshot.weight.get())?;
         record.text("class", snapshot.class.name())?;
@@ -207,13 +234,18 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Says how a program ended: a line for people and a record.
-    pub fn report_exit(&self, name: &Name, ending: Ending) {
+    pub fn report_exit(&self, process: &Process<M>, ending: Ending) {
+        if process.silent {
+            return;
+        }
         if matches!(ending, Ending::Exit(code) if code != 0) {
             self.run.fail();
         }
+        let name = &process.name;
         match ending {
             Ending::Exit(code) => self.console.print(format_args!("{name} exited with code {code}")),
             Ending::Fault(fault) => self.console.print(format_args!("{name} was ended: {fault}")),
+            Ending::Killed => self.console.print(format_args!("{name} was killed")),
         }
         self.print(|line| {
             let mut record = JsonObject::record(line, "exit")?;
@@ -222,6 +254,7 @@ impl<M: Machine> Kernel<M> {
             match ending {
                 Ending::Exit(code) => record.value("code", code)?,
                 Ending::Fault(fault) => record.text("fault", fault)?,
+                Ending::Killed => record.value("killed", true)?,
             }
             record.end()
         });

@@ -239,6 +239,7 @@ impl UserContext for TestContext {
     fn new(entry: VirtualAddress, stack: VirtualAddress, arguments: [usize; 2]) -> Self {
         Self { entry, stack, arguments, result: 0, tail: 0 }
     }
+    fn set_thread_pointer(&mut self, _address: VirtualAddress) {}
     fn set_system_call_result(&mut self, result: isize) {
         self.result = result;
     }

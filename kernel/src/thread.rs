@@ -1,19 +1,24 @@
-//! Threads and what they wait for.
+//! Threads.
 //!
 //! Who may touch what: the execution state belongs to the CPU that runs the thread, which holds its lock from the
-//! dispatch to the next decision; ring and sleeps are shared with timers that fire on other CPUs. A thread is only
+//! dispatch to the next decision; ring and operations are shared with timers, servers and other threads. A thread is only
 //! handed to the dispatcher after its execution lock was released, so a CPU that gets it next never waits.
-//! Lock order: execution, then sleeps, then the ring.
+//! Lock order: execution, then operations, then the ring.
 
-use crate::{process::Process, ring::Ring};
+use crate::{
+    operation::{OperationRef, Operations},
+    process::Process,
+    ring::Ring,
+    call::Unfinished,
+    thread_table::Place,
+};
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, Ordering};
 use hal::{CpuSet, Instant, Machine, SystemCall};
-use kernel_core::ring::Call;
-use kernel_core::sched::{ThreadId, TimerId};
-use spin::Mutex;
-
-/// The most sleeps that one thread can have outstanding.
-pub const MAX_SLEEPS: usize = 16;
+use heapless::Vec;
+use kernel_core::sched::{Snapshot, ThreadId, TimerId};
+use spin::{Mutex, Once};
+use tessera_abi::limits::ENDING_WAITERS;
 
 /// A `cap_enter` that waits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,6 +29,8 @@ pub struct Wait {
     pub deadline: Option<Instant>,
     /// The timer that ends it.
     pub timer: Option<TimerId>,
+    /// When it began.
+    pub began: Instant,
 }
 
 /// What only the CPU that runs the thread touches.
@@ -34,130 +41,161 @@ pub struct Execution<M: Machine> {
     pub wait: Option<Wait>,
     /// The system call that is to be made again before user mode is entered.
     pub again: Option<SystemCall>,
+    /// The submission that goes on first when it is.
+    pub unfinished: Option<Unfinished>,
 }
 
-/// A call that was taken out of the ring and must be completed.
+/// As many wait for this end as may.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PendingCall {
-    /// From the submission.
-    pub user_data: u64,
-    /// What it asks for.
-    pub call: Call,
+pub struct TooManyWaiters;
+
+/// Those that wait for an end, or the fact that it has come.
+pub struct EndWaiters(Mutex<EndState>);
+
+struct EndState {
+    has_come: bool,
+    waiters: Vec<OperationRef, ENDING_WAITERS>,
 }
 
-/// A `Timer.sleep` that has not completed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Sleep {
-    /// The call that it completes.
-    pub pending: PendingCall,
-    /// The timer that ends it.
-    pub timer: Option<TimerId>,
+impl Default for EndWaiters {
+    fn default() -> Self {
+        Self(Mutex::new(EndState { has_come: false, waiters: Vec::new() }))
+    }
 }
 
-/// Names one sleep of one thread for as long as it lasts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SleepKey {
-    /// Which slot.
-    pub slot: u8,
-    /// Which use of the slot.
-    pub generation: u16,
-}
-
-#[derive(Clone, Copy, Default)]
-struct SleepSlot {
-    generation: u16,
-    sleep: Option<Sleep>,
-}
-
-/// The sleeps of a thread.
-#[derive(Default)]
-pub struct Sleeps {
-    slots: [SleepSlot; MAX_SLEEPS],
-}
-
-impl Sleeps {
-    /// Takes a free slot. `None`: too many are outstanding.
-    pub fn insert(&mut self, sleep: Sleep) -> Option<SleepKey> {
-        let index = self.slots.iter().position(|slot| slot.sleep.is_none())?;
-        let slot = &mut self.slots[index];
-        slot.generation = slot.generation.wrapping_add(1);
-        slot.sleep = Some(sleep);
-        Some(SleepKey { slot: index as u8, generation: slot.generation })
+impl EndWaiters {
+    /// Adds one. `false`: the end has come, and nobody needs to wait.
+    pub fn add(&self, waiter: OperationRef) -> Result<bool, TooManyWaiters> {
+        let mut state = self.0.lock();
+        if state.has_come {
+            return Ok(false);
+        }
+        state.waiters.push(waiter).map(|()| true).map_err(|_| TooManyWaiters)
     }
 
-    fn slot(&mut self, key: SleepKey) -> Option<&mut SleepSlot> {
-        self.slots.get_mut(usize::from(key.slot)).filter(|slot| slot.generation == key.generation)
-    }
-
-    /// Remembers the timer of a sleep.
-    pub fn set_timer(&mut self, key: SleepKey, timer: TimerId) {
-        if let Some(sleep) = self.slot(key).and_then(|slot| slot.sleep.as_mut()) {
-            sleep.timer = Some(timer);
+    /// Forgets one whose thread ends.
+    pub fn remove(&self, waiter: OperationRef) {
+        let mut state = self.0.lock();
+        if let Some(place) = state.waiters.iter().position(|other| *other == waiter) {
+            state.waiters.swap_remove(place);
         }
     }
 
-    /// Ends a sleep. `None`: it has ended before.
-    pub fn remove(&mut self, key: SleepKey) -> Option<Sleep> {
-        self.slot(key).and_then(|slot| slot.sleep.take())
+    /// The end has come: gives all who waited, once.
+    pub fn end(&self) -> Vec<OperationRef, ENDING_WAITERS> {
+        let mut state = self.0.lock();
+        state.has_come = true;
+        core::mem::take(&mut state.waiters)
     }
 
-    /// Ends all.
-    pub fn drain(&mut self) -> impl Iterator<Item = Sleep> + '_ {
-        self.slots.iter_mut().filter_map(|slot| slot.sleep.take())
+    /// Whether the end has come.
+    pub fn has_come(&self) -> bool {
+        self.0.lock().has_come
     }
 }
 
 /// A thread.
 pub struct Thread<M: Machine> {
-    /// Its place in the kernel's table, which is also the dispatcher's payload.
-    pub index: u32,
-    /// What the dispatcher calls it.
+    /// Its place in the kernel's table; the number is also the dispatcher's payload.
+    pub place: Place<M>,
+    /// What the dispatcher calls it, and programs too.
     pub id: ThreadId,
+    /// Its number in reports, never used again.
+    pub serial: u64,
+    /// Its number within its process, 0 for the first one.
+    pub number: u32,
     /// Its process.
     pub process: Arc<Process<M>>,
     /// The CPUs that its spawner permits; the thread may narrow its mask within, never widen it.
-    pub spawner_mask: CpuSet,
+    pub permitted: CpuSet,
     /// Its ring.
     pub ring: Ring<M>,
-    /// Its outstanding sleeps.
-    pub sleeps: Mutex<Sleeps>,
+    /// Which of its process's ring places it has.
+    pub ring_place: u32,
+    /// Its outstanding operations.
+    pub operations: Mutex<Operations<M>>,
     /// Its registers and system call.
     pub execution: Mutex<Execution<M>>,
+    /// The code that it ended with.
+    pub exit_code: Once<i32>,
+    /// Its last account.
+    pub last_snapshot: Once<Snapshot>,
+    /// Those that join it.
+    pub waiters: EndWaiters,
+    /// It was joined or detached: nobody can join it.
+    pub claimed: AtomicBool,
+    /// Its process ends and it is being taken off.
+    condemned: AtomicBool,
+    /// Somebody takes its things back.
+    retiring: AtomicBool,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What a [`Thread`] is made of.
+pub struct ThreadParts<M: Machine> {
+    /// Its place.
+    pub place: Place<M>,
+    /// What the dispatcher calls it.
+    pub id: ThreadId,
+    /// Its number in reports.
+    pub serial: u64,
+    /// Its number within its process.
+    pub number: u32,
+    /// Its process.
+    pub process: Arc<Process<M>>,
+    /// The CPUs that its spawner permits.
+    pub permitted: CpuSet,
+    /// Its ring.
+    pub ring: Ring<M>,
+    /// Which of its process's ring places it has.
+    pub ring_place: u32,
+    /// Its operations.
+    pub operations: Operations<M>,
+    /// Its registers.
+    pub context: M::Context,
+}
 
-    use kernel_core::ring::Transfer;
-
-    fn sleep(user_data: u64) -> Sleep {
-        let call = Call {
-            handle: 0,
-            interface: 0,
-            method: 0,
-            params: 0,
-            params_len: 0,
-            results: 0,
-            results_len: 0,
-            transfer: Transfer::default(),
-        };
-        Sleep { pending: PendingCall { user_data, call }, timer: None }
+impl<M: Machine> Thread<M> {
+    /// A thread that has not run.
+    pub fn new(parts: ThreadParts<M>) -> Self {
+        let ThreadParts { place, id, serial, number, process, permitted, ring, ring_place, operations, context } = parts;
+        let execution = Mutex::new(Execution { context, wait: None, again: None, unfinished: None });
+        Self {
+            place,
+            id,
+            serial,
+            number,
+            process,
+            permitted,
+            ring,
+            ring_place,
+            operations: Mutex::new(operations),
+            execution,
+            exit_code: Once::new(),
+            last_snapshot: Once::new(),
+            waiters: EndWaiters::default(),
+            claimed: AtomicBool::new(false),
+            condemned: AtomicBool::new(false),
+            retiring: AtomicBool::new(false),
+        }
     }
 
-    #[test]
-    fn sleeps_are_bounded_and_a_late_timer_cannot_end_the_next_one() {
-        let mut sleeps = Sleeps::default();
-        let first = sleeps.insert(sleep(1)).unwrap();
-        assert_eq!(sleeps.remove(first), Some(sleep(1)));
-        let second = sleeps.insert(sleep(2)).unwrap();
-        assert_eq!(second.slot, first.slot);
-        assert_eq!(sleeps.remove(first), None);
-        for _ in 1..MAX_SLEEPS {
-            sleeps.insert(sleep(1)).unwrap();
-        }
-        assert_eq!(sleeps.insert(sleep(1)), None);
-        assert_eq!(sleeps.drain().count(), MAX_SLEEPS);
-        assert_eq!(sleeps.remove(second), None);
+    /// Its place in the kernel's table.
+    pub const fn index(&self) -> u32 {
+        self.place.index()
+    }
+
+    /// Says that the thread is being taken off.
+    pub fn condemn(&self) {
+        self.condemned.store(true, Ordering::Release);
+    }
+
+    /// Whether the thread is being taken off.
+    pub fn is_condemned(&self) -> bool {
+        self.condemned.load(Ordering::Acquire)
+    }
+
+    /// Makes the caller the one who takes the thread's things back. Of several who try, one succeeds.
+    pub fn begin_retirement(&self) -> bool {
+        !self.retiring.swap(true, Ordering::AcqRel)
     }
 }

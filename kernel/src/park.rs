@@ -1,0 +1,192 @@
+//! PARK and UNPARK: waiting on words of memory.
+//!
+//! A park compares and queues under the lock of the word's bucket, an unpark takes the first ones out under the same lock:
+//! a word that was changed before its unpark is seen. Words of shared memory are known by object and offset, so that
+//! processes meet wherever they have mapped it. Lock order: bucket, then the address space.
+
+use crate::{
+    kernel::Kernel,
+    memory::user_copy::{WordKey, key_of_word, read_word},
+    object::Object,
+    operation::{Operation, OperationRef, WaitsFor},
+    process::Process,
+    ring::PendingSubmission,
+    submission::Caller,
+};
+use core::sync::atomic::{AtomicU64, Ordering};
+use hal::{Instant, Machine};
+use heapless::Vec;
+use kernel_core::{
+    park::{Bucket, Overloaded, ParkKey},
+    ring::{Completed, Park, Unpark},
+};
+use spin::Mutex;
+use tessera_abi::ring::{ParkOutcome, TransportError};
+
+const BUCKETS: usize = 256;
+/// Waiters that are completed between two looks at a bucket.
+const STEP: usize = 64;
+
+/// All words that somebody waits on.
+pub struct Parks {
+    buckets: [Mutex<Bucket<ParkKey, OperationRef>>; BUCKETS],
+    count: AtomicU64,
+}
+
+impl Default for Parks {
+    fn default() -> Self {
+        Self { buckets: [const { Mutex::new(Bucket::new()) }; BUCKETS], count: AtomicU64::new(0) }
+    }
+}
+
+impl Parks {
+    fn bucket(&self, key: &ParkKey) -> &Mutex<Bucket<ParkKey, OperationRef>> {
+        &self.buckets[key.bucket_of(BUCKETS)]
+    }
+
+    /// How many wait.
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Forgets one that waits.
+    pub fn cancel(&self, key: &ParkKey, waiter: OperationRef) {
+        if self.bucket(key).lock().cancel(*key, |other| *other == waiter) {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes up to [`STEP`] of those out that wait on `key`.
+    fn take(&self, key: ParkKey, most: u32) -> Vec<OperationRef, STEP> {
+        let mut taken = Vec::new();
+        let most = most.min(STEP as u32);
+        self.bucket(&key).lock().unpark(key, most, &mut |waiter| drop(taken.push(waiter)));
+        self.count.fetch_sub(taken.len() as u64, Ordering::Relaxed);
+        taken
+    }
+
+    /// Takes some of those out whose key `matches`, from one bucket.
+    fn take_matching(&self, bucket: usize, matches: impl Fn(&ParkKey) -> bool) -> Vec<OperationRef, STEP> {
+        let mut taken = Vec::new();
+        self.buckets[bucket].lock().drain(matches, STEP, &mut |waiter| drop(taken.push(waiter)));
+        self.count.fetch_sub(taken.len() as u64, Ordering::Relaxed);
+        taken
+    }
+}
+
+impl<M: Machine> Caller<'_, M> {
+    fn park_key(&self, handle: u64, word: u64) -> Result<ParkKey, TransportError> {
+        let process = &self.thread.process;
+        let Object::ParkSpace = process.capability(handle)?.object else { return Err(TransportError::WrongInterface) };
+        let key = key_of_word(&process.space, word).map_err(|_| TransportError::BadWord)?;
+        Ok(match key {
+            WordKey::Private(address) => ParkKey::Private { process: process.id, address },
+            WordKey::Shared { object, offset } => ParkKey::Shared { object, offset },
+        })
+    }
+
+    /// Waits for an unpark, if the word still has the expected value.
+    pub fn park(&mut self, pending: &PendingSubmission, park: &Park) -> Result<Option<Completed>, TransportError> {
+        let kernel = self.kernel;
+        let key = self.park_key(park.handle, park.word)?;
+        let outcome = |outcome: ParkOutcome| Ok(Some(Completed::Value(outcome as u64)));
+        let deadline = park.deadline.map(Instant::from_nanos);
+        if deadline.is_some_and(|deadline| deadline <= kernel.machine.now()) {
+            let value = read_word(kernel.machine, &self.thread.process.space, park.word);
+            let differs = value.map_err(|_| TransportError::BadWord)? != park.expected;
+            return outcome(if differs { ParkOutcome::Differs } else { ParkOutcome::TimedOut });
+        }
+        let process = self.thread.process.clone();
+        process.quotas.parks.charge(1).map_err(|_| TransportError::Overloaded)?;
+        let operation = Operation { pending: *pending, waits_for: WaitsFor::Park { key, timer: None } };
+        let Some(reference) = kernel.begin_for(self.thread, operation) else {
+            process.quotas.parks.release(1);
+            return Err(TransportError::Overloaded);
+        };
+        match kernel.queue_park(&process, key, park, reference) {
+            Ok(true) => {}
+            refused => {
+                drop(kernel.take(reference));
+                process.quotas.parks.release(1);
+                return refused.map(|_| Some(Completed::Value(ParkOutcome::Differs as u64)));
+            }
+        }
+        if let Some(deadline) = deadline
+            && !kernel.arm_for(reference, deadline)
+            && kernel.take(reference).is_some()
+        {
+            kernel.parks.cancel(&key, reference);
+            process.quotas.parks.release(1);
+            return Err(TransportError::Overloaded);
+        }
+        Ok(None)
+    }
+
+    /// Wakes those that wait; answers how many.
+    pub fn unpark(&mut self, unpark: &Unpark) -> Result<u32, TransportError> {
+        let key = self.park_key(unpark.handle, unpark.word)?;
+        let mut woken = 0;
+        while woken < unpark.most {
+            let waiters = self.kernel.parks.take(key, unpark.most - woken);
+            if waiters.is_empty() {
+                break;
+            }
+            for waiter in waiters {
+                woken += u32::from(self.kernel.end_park(waiter, ParkOutcome::Woken, Some(self)));
+            }
+        }
+        Ok(woken)
+    }
+}
+
+impl<M: Machine> Kernel<M> {
+    /// Queues a park if the word has the expected value. The word is read under the bucket's lock.
+    fn queue_park(
+        &self,
+        process: &Process<M>,
+        key: ParkKey,
+        park: &Park,
+        reference: OperationRef,
+    ) -> Result<bool, TransportError> {
+        let mut bucket = self.parks.bucket(&key).lock();
+        let value = read_word(self.machine, &process.space, park.word).map_err(|_| TransportError::BadWord)?;
+        if value != park.expected {
+            return Ok(false);
+        }
+        bucket.park(key, reference).map_err(|Overloaded| TransportError::Overloaded)?;
+        self.parks.count.fetch_add(1, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    fn end_park(&self, waiter: OperationRef, outcome: ParkOutcome, caller: Option<&mut Caller<'_, M>>) -> bool {
+        let Some((thread, operation)) = self.take(waiter) else { return false };
+        if let WaitsFor::Park { timer: Some(timer), .. } = operation.waits_for {
+            self.dispatcher.cancel_timer(timer);
+        }
+        thread.process.quotas.parks.release(1);
+        self.finish(&thread, &operation, Completed::Value(outcome as u64), caller);
+        true
+    }
+
+    /// Ends the parks on private words of a range that is mapped no more.
+    pub fn end_parks_in(&self, process: &Process<M>, range: &core::ops::Range<u64>) {
+        if process.quotas.parks.used() == 0 {
+            return;
+        }
+        let matches = |key: &ParkKey| match key {
+            ParkKey::Private { process: owner, address } => *owner == process.id && range.contains(address),
+            ParkKey::Shared { .. } => false,
+        };
+        for bucket in 0..BUCKETS {
+            loop {
+                let waiters = self.parks.take_matching(bucket, matches);
+                if waiters.is_empty() {
+                    break;
+                }
+                for waiter in waiters {
+                    self.end_park(waiter, ParkOutcome::Unmapped, None);
+                }
+            }
+        }
+    }
+}
