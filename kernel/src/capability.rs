@@ -48,12 +48,14 @@ pub struct Places<'a, M: Machine> {
 impl<M: Machine> Places<'_, M> {
     /// Puts the capabilities into their places, writes their handles to `array`, and answers how many they were. The
     /// array was found writable; if it is not any more, the handles can be found with `CapabilityTable.next`.
-    pub fn fill(mut self, machine: &M, capabilities: Capabilities<M>, array: u64) -> u32 {
+    pub fn fill<const N: usize>(mut self, machine: &M, capabilities: Vec<Capability<M>, N>, array: u64) -> u32 {
         let Some(reservation) = self.reservation.take() else { return 0 };
         let interfaces: Vec<u64, MAX_TRANSFER> = capabilities.iter().map(|one| one.object.interface()).collect();
         let handles = self.process.capabilities.lock().fill(reservation, capabilities);
         let mut bytes = [0; MAX_TRANSFER * ENTRY_BYTES];
-        for (entry, (handle, interface)) in bytes.as_chunks_mut::<ENTRY_BYTES>().0.iter_mut().zip(handles.iter().zip(&interfaces)) {
+        for (entry, (handle, interface)) in
+            bytes.as_chunks_mut::<ENTRY_BYTES>().0.iter_mut().zip(handles.iter().zip(&interfaces))
+        {
             entry[..8].copy_from_slice(&handle.to_raw().to_ne_bytes());
             entry[8..].copy_from_slice(&interface.to_ne_bytes());
         }
@@ -89,8 +91,9 @@ impl<M: Machine> Process<M> {
         if count > usize::from(transfer.room) {
             return Err(TransportError::CapabilitiesRefused);
         }
-        check_writable(&self.space, transfer.array, count * ENTRY_BYTES).map_err(|_| TransportError::BadCapabilities)?;
-        let reservation = self.capabilities.lock().reserve(count as u32);
+        check_writable(&self.space, transfer.array, count * ENTRY_BYTES)
+            .map_err(|_| TransportError::BadCapabilities)?;
+        let reservation = self.capabilities.lock().reserve(count);
         let reservation = reservation.map_err(|_| TransportError::CapabilitiesRefused)?;
         Ok(Places { process: self, reservation: Some(reservation) })
     }
@@ -121,7 +124,7 @@ impl<M: Machine> Process<M> {
         }
         table.take(named).map_err(|error| match error {
             TakeError::Invalid(_) => TransportError::InvalidHandle,
-            TakeError::Duplicate(_) => TransportError::BadCapabilities,
+            TakeError::Duplicate(_) | TakeError::TooMany(_) => TransportError::BadCapabilities,
         })
     }
 

@@ -39,6 +39,8 @@ pub struct Options {
     pub policy: Option<Policy>,
     /// `mode=run|conformance|panic`.
     pub mode: Mode,
+    /// `reports=off`: no accounts are printed while programs run.
+    pub without_reports: bool,
 }
 
 /// The longest run that can be asked for: a day.
@@ -69,7 +71,7 @@ impl fmt::Display for CommandLineError<'_> {
         match self {
             Self::NotAPair(word) => write!(f, "'{word}' is not key=value"),
             Self::UnknownKey(key) => {
-                write!(f, "unknown key '{key}' (there are apic, cpus, seconds, policy, mode and trace)")
+                write!(f, "unknown key '{key}' (there are apic, cpus, seconds, policy, mode, reports and trace)")
             }
             Self::Repeated(key) => write!(f, "'{key}' is given twice"),
             Self::BadValue { key, value, expected } => write!(f, "{key}={value}: expected {expected}"),
@@ -111,6 +113,9 @@ fn set<'a>(options: &mut Options, key: &'a str, value: &'a str) -> Result<(), Co
             let modes = [("run", Mode::Run), ("conformance", Mode::Conformance), ("panic", Mode::Panic)];
             options.mode = choice(key, value, "run, conformance or panic", &modes)?;
         }
+        "reports" => {
+            options.without_reports = choice(key, value, "on or off", &[("on", false), ("off", true)])?;
+        }
         // Tracing is not built yet: only its absence can be asked for.
         "trace" => choice(key, value, "off", &[("off", ())])?,
         _ => return Err(CommandLineError::UnknownKey(key)),
@@ -145,11 +150,12 @@ mod tests {
 
     #[test]
     fn every_key_is_understood_and_absent_ones_stay_open() {
-        let options = parse("apic=xapic cpus=4  seconds=12 policy=eevdf mode=conformance trace=off").unwrap();
+        let options =
+            parse("apic=xapic cpus=4  seconds=12 policy=eevdf mode=conformance trace=off reports=off").unwrap();
         assert_eq!(options.apic, Some(ApicMode::Xapic));
         assert_eq!((options.cpus, options.seconds), (Some(4), Some(Duration::from_secs(12))));
         assert!(matches!(options.policy, Some(Policy::Eevdf)));
-        assert_eq!(options.mode, Mode::Conformance);
+        assert_eq!((options.mode, options.without_reports), (Mode::Conformance, true));
         assert_eq!(parse("  "), Ok(Options::default()));
     }
 
@@ -170,6 +176,7 @@ mod tests {
             "policy=fifo",
             "mode=",
             "trace=on",
+            "reports=1",
         ] {
             assert!(matches!(parse(bad), Err(CommandLineError::BadValue { .. })), "{bad}");
         }

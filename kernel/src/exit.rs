@@ -97,7 +97,7 @@ impl<M: Machine> Kernel<M> {
             if let Some(place) = threads.live.iter().position(|other| Arc::ptr_eq(other, thread)) {
                 let removed = threads.live.swap_remove(place);
                 // Room was made when the thread was.
-                threads.free_rings.push(removed.ring_place);
+                threads.free_rings.push(removed.ring_address);
                 drop(threads);
                 drop(removed);
             }

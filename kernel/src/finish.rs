@@ -1,7 +1,7 @@
 //! The end of a run: all CPUs stop, everything is reported once more and checked, and the machine is powered off.
 
-use crate::{kernel::Kernel, line::JsonObject, memory::object::GraveStep};
 use crate::report::Cursor;
+use crate::{kernel::Kernel, line::JsonObject, memory::object::GraveStep};
 use core::sync::atomic::Ordering;
 use hal::{CpuId, Duration, ExitStatus, Machine};
 

@@ -19,11 +19,12 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use hal::Machine;
 use kernel_core::{
-    endpoint::{self, CallRefused, CallStep, Delivery, OutOfMemory, ReceiveRefused, ReceiveStep, Receiver, ServerId},
-    ring::{Call, CallId, Completed, Receive, Return, Submission},
+    endpoint::{self, CallRefused, CallStep, Deliver, OutOfMemory, ReceiveRefused, ReceiveStep, Receiver, ServerId},
+    ring::{Call, Completed, Return, Submission},
 };
 use spin::Mutex;
 use tessera_abi::{
+    limits::{ENDPOINT_IN_FLIGHT, ENDPOINT_QUEUE, ENDPOINT_RECEIVERS},
     ring::{MAX_MESSAGE_BYTES, TransportError},
     transfer::RECEIVED_CALL_BYTES,
 };
@@ -91,21 +92,21 @@ impl<M: Machine> Endpoint<M> {
 
     /// Who calls, as one number that means something at this endpoint only: servers cannot compare notes.
     fn caller_identity(&self, process: &Process<M>) -> u64 {
-        self.kernel.scoped_identity(self.id, process.id)
+        self.kernel.counters.scoped_identity(self.id, process.id)
     }
 
     /// A call begins. The operation waits until a server has answered it.
     pub fn call(self: &Arc<Self>, caller: &mut Caller<'_, M>, pending: PendingSubmission, client: &Client<M>) {
-        let operation = Operation {
-            pending,
-            waits_for: WaitsFor::Call { endpoint: self.clone(), badge: client.badge },
-        };
+        let operation =
+            Operation { pending, waits_for: WaitsFor::Call { endpoint: self.clone(), badge: client.badge } };
         let Some(reference) = caller.begin(operation) else { return };
         let step = self.state.lock().call(reference);
         match step {
             Ok(CallStep::Deliver(delivery)) => self.deliver_all(delivery, Some(caller)),
             Ok(CallStep::Queued) => {}
-            Err(CallRefused::Closed) => self.kernel.refuse(reference, ExceptionKind::Disconnected, "the server is gone"),
+            Err(CallRefused::Closed) => {
+                self.kernel.refuse(reference, ExceptionKind::Disconnected, "the server is gone")
+            }
             Err(CallRefused::Overloaded) => {
                 self.kernel.refuse(reference, ExceptionKind::Overloaded, "too many calls wait at the endpoint");
             }
@@ -127,7 +128,7 @@ impl<M: Machine> Endpoint<M> {
     }
 
     /// Delivers, and goes on with the next call and receiver as long as one side proves bad.
-    fn deliver_all(&self, first: Delivery<OperationRef, OperationRef>, mut caller: Option<&mut Caller<'_, M>>) {
+    fn deliver_all(&self, first: Deliver<OperationRef, OperationRef>, mut caller: Option<&mut Caller<'_, M>>) {
         let mut next = Some(first);
         while let Some(delivery) = next {
             self.deliver(&delivery, caller.as_deref_mut());
@@ -135,14 +136,11 @@ impl<M: Machine> Endpoint<M> {
         }
     }
 
-    fn deliver(&self, delivery: &Delivery<OperationRef, OperationRef>, caller: Option<&mut Caller<'_, M>>) {
+    fn deliver(&self, delivery: &Deliver<OperationRef, OperationRef>, caller: Option<&mut Caller<'_, M>>) {
         let kernel = self.kernel;
         let (receiver, calling) = (delivery.receiver.token, delivery.caller);
         let Some((server, receiving)) = kernel.take(receiver) else {
-            // The receiver has gone: the call waits on, ahead of all others.
-            let mut state = self.state.lock();
-            state.undo_delivery(delivery.id);
-            state.requeue_front(calling);
+            self.wait_on(delivery);
             return;
         };
         let outcome = kernel.look_at(calling, |client, pending, badge| {
@@ -156,31 +154,49 @@ impl<M: Machine> Endpoint<M> {
             }
             Some(Err(Bad::Receiver(error))) => {
                 kernel.finish(&server, &receiving, Completed::Transport(error), caller);
-                let mut state = self.state.lock();
-                state.undo_delivery(delivery.id);
-                state.requeue_front(calling);
+                self.wait_on(delivery);
             }
             Some(Err(Bad::Caller(error))) => {
-                self.state.lock().undo_delivery(delivery.id);
                 self.receive_again(delivery, &server, receiving);
                 kernel.complete(calling, error);
             }
-            None => {
-                self.state.lock().undo_delivery(delivery.id);
-                self.receive_again(delivery, &server, receiving);
+            None => self.receive_again(delivery, &server, receiving),
+        }
+    }
+
+    /// The receiver was bad, or has gone: the call waits on, ahead of all others, unless it was cancelled meanwhile.
+    fn wait_on(&self, delivery: &Deliver<OperationRef, OperationRef>) {
+        let refused = {
+            let mut state = self.state.lock();
+            let Ok(call) = state.undo_delivery(delivery.id) else { return };
+            state.requeue_front(call).err()
+        };
+        match refused {
+            None => {}
+            Some(CallRefused::Closed) => {
+                self.kernel.refuse(delivery.caller, ExceptionKind::Disconnected, "the server is gone");
+            }
+            Some(CallRefused::Overloaded) => {
+                self.kernel.refuse(delivery.caller, ExceptionKind::Overloaded, "too many calls wait at the endpoint");
             }
         }
     }
 
-    /// The caller was bad: the receiver waits on, ahead of all others.
+    /// The caller was bad, or has gone: the receiver waits on, ahead of all others.
     fn receive_again(
         &self,
-        delivery: &Delivery<OperationRef, OperationRef>,
+        delivery: &Deliver<OperationRef, OperationRef>,
         server: &Arc<Thread<M>>,
         receiving: Operation<M>,
     ) {
-        if let Some(token) = self.kernel.begin_for(server, receiving) {
-            self.state.lock().put_receiver_back(Receiver { token, server: delivery.receiver.server });
+        // A call that was cancelled meanwhile is not in flight any more.
+        let _ = self.state.lock().undo_delivery(delivery.id);
+        let Some(token) = self.kernel.begin_for(server, receiving) else { return };
+        let refused = self.state.lock().put_receiver_back(Receiver { token, server: delivery.receiver.server });
+        match refused {
+            Ok(()) => {}
+            Err(ReceiveRefused::Closed) => self.kernel.complete(token, TransportError::Disconnected),
+            Err(ReceiveRefused::Overloaded) => self.kernel.complete(token, TransportError::Overloaded),
         }
     }
 
@@ -291,13 +307,11 @@ impl<M: Machine> Endpoint<M> {
     pub fn server_left(&self, process: &Process<M>) {
         loop {
             // A bounded number at a time, so that nothing is completed under the lock.
-            let mut calls = heapless::Vec::<OperationRef, 64>::new();
-            let mut receivers = heapless::Vec::<OperationRef, 64>::new();
-            self.state.lock().server_left(
-                ServerId(process.id),
-                &mut |call| drop(calls.push(call)),
-                &mut |receiver| drop(receivers.push(receiver)),
-            );
+            let mut calls = heapless::Vec::<OperationRef, ENDPOINT_IN_FLIGHT>::new();
+            let mut receivers = heapless::Vec::<OperationRef, ENDPOINT_RECEIVERS>::new();
+            self.state.lock().server_left(ServerId(process.id), &mut |call| keep(&mut calls, call), &mut |receiver| {
+                keep(&mut receivers, receiver)
+            });
             let any = !calls.is_empty() || !receivers.is_empty();
             self.end(&calls, &receivers);
             let next = self.state.lock().next_delivery();
@@ -310,9 +324,9 @@ impl<M: Machine> Endpoint<M> {
     }
 
     fn close(&self) {
-        let mut calls = heapless::Vec::<OperationRef, 128>::new();
-        let mut receivers = heapless::Vec::<OperationRef, 64>::new();
-        self.state.lock().close(&mut |call| drop(calls.push(call)), &mut |receiver| drop(receivers.push(receiver)));
+        let mut calls = heapless::Vec::<OperationRef, { ENDPOINT_QUEUE + ENDPOINT_IN_FLIGHT }>::new();
+        let mut receivers = heapless::Vec::<OperationRef, ENDPOINT_RECEIVERS>::new();
+        self.state.lock().close(&mut |call| keep(&mut calls, call), &mut |receiver| keep(&mut receivers, receiver));
         self.end(&calls, &receivers);
     }
 
@@ -341,6 +355,12 @@ impl<M: Machine> Endpoint<M> {
     pub fn cancel_receive(&self, receiver: OperationRef) {
         self.state.lock().cancel_receive(|other| *other == receiver);
     }
+}
+
+/// Keeps a reference; there is room for all that an endpoint can have.
+fn keep<const N: usize>(list: &mut heapless::Vec<OperationRef, N>, reference: OperationRef) {
+    let pushed = list.push(reference);
+    debug_assert!(pushed.is_ok(), "an endpoint has more operations than it may");
 }
 
 /// What a delivery looks at of a call.

@@ -193,7 +193,7 @@ impl<M: Machine> Kernel<M> {
             processes: ProcessTable::default(),
             graves: Graves::default(),
             init: Once::new(),
-            parks: Parks::default(),
+            parks: Parks::new(secret.rotate_left(17)),
             counters: Counters::new(secret),
             cpus: (0..machine.cpu_count()).map(|_| CpuState::default()).collect(),
             run: Run::new(machine.now(), parts.length, parts.reports, parts.panics_at_exit),

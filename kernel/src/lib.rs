@@ -23,27 +23,37 @@ pub mod capability;
 pub mod command_line;
 pub mod conformance;
 pub mod console;
+pub mod counters;
 pub mod cpu_loop;
 pub mod cpu_mask;
 pub mod elf;
+pub mod exit;
 pub mod expiry;
 pub mod finish;
 pub mod flush;
 pub mod global;
+pub mod ipc;
 pub mod kernel;
 pub mod line;
 pub mod memory;
+pub mod object;
+pub mod operation;
 pub mod panic;
+pub mod park;
 pub mod process;
+pub mod process_table;
 pub mod report;
 pub mod ring;
 #[cfg(test)]
 mod run_tests;
+pub mod spawn;
 pub mod start;
+pub mod submission;
 pub mod system_call;
 #[cfg(test)]
 mod test_machine;
 pub mod thread;
+pub mod thread_table;
 
 pub use panic::describe_current;
 pub use start::start;

@@ -10,8 +10,8 @@ pub fn describe_current<M: Machine>(machine: &M, out: &mut dyn fmt::Write) -> fm
     write!(out, "CPU {cpu}")?;
     let Some(kernel) = global::kernel::<M>() else { return write!(out, ", before the kernel has started") };
     let Some(state) = kernel.cpus.get(cpu.index()) else { return Ok(()) };
-    match state.current().and_then(|index| kernel.threads.get(index as usize)) {
-        Some(thread) => write!(out, ", thread {} ({})", thread.index, thread.process.name),
+    match state.current().and_then(|index| kernel.threads.get(index)) {
+        Some(thread) => write!(out, ", thread {} ({})", thread.index(), thread.process.name),
         None => write!(out, ", no thread"),
     }
 }

@@ -6,24 +6,29 @@
 
 use crate::{
     kernel::Kernel,
-    memory::user_copy::{WordKey, key_of_word, read_word},
+    memory::{
+        address_space::WordKey,
+        user_copy::{key_of_word, read_word},
+    },
     object::Object,
     operation::{Operation, OperationRef, WaitsFor},
     process::Process,
     ring::PendingSubmission,
     submission::Caller,
 };
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::{
+    cell::Cell,
+    sync::atomic::{AtomicU64, Ordering},
+};
 use hal::{Instant, Machine};
 use heapless::Vec;
 use kernel_core::{
-    park::{Bucket, Overloaded, ParkKey},
+    park::{BUCKETS, Bucket, Overloaded, ParkKey, bucket_of},
     ring::{Completed, Park, Unpark},
 };
 use spin::Mutex;
 use tessera_abi::ring::{ParkOutcome, TransportError};
 
-const BUCKETS: usize = 256;
 /// Waiters that are completed between two looks at a bucket.
 const STEP: usize = 64;
 
@@ -31,17 +36,17 @@ const STEP: usize = 64;
 pub struct Parks {
     buckets: [Mutex<Bucket<ParkKey, OperationRef>>; BUCKETS],
     count: AtomicU64,
-}
-
-impl Default for Parks {
-    fn default() -> Self {
-        Self { buckets: [const { Mutex::new(Bucket::new()) }; BUCKETS], count: AtomicU64::new(0) }
-    }
+    seed: u64,
 }
 
 impl Parks {
+    /// Nobody waits. `seed` is a number that programs do not know.
+    pub const fn new(seed: u64) -> Self {
+        Self { buckets: [const { Mutex::new(Bucket::new()) }; BUCKETS], count: AtomicU64::new(0), seed }
+    }
+
     fn bucket(&self, key: &ParkKey) -> &Mutex<Bucket<ParkKey, OperationRef>> {
-        &self.buckets[key.bucket_of(BUCKETS)]
+        &self.buckets[bucket_of(*key, self.seed)]
     }
 
     /// How many wait.
@@ -60,7 +65,7 @@ impl Parks {
     fn take(&self, key: ParkKey, most: u32) -> Vec<OperationRef, STEP> {
         let mut taken = Vec::new();
         let most = most.min(STEP as u32);
-        self.bucket(&key).lock().unpark(key, most, &mut |waiter| drop(taken.push(waiter)));
+        self.bucket(&key).lock().unpark(key, most, &mut |waiter| keep(&mut taken, waiter));
         self.count.fetch_sub(taken.len() as u64, Ordering::Relaxed);
         taken
     }
@@ -68,10 +73,22 @@ impl Parks {
     /// Takes some of those out whose key `matches`, from one bucket.
     fn take_matching(&self, bucket: usize, matches: impl Fn(&ParkKey) -> bool) -> Vec<OperationRef, STEP> {
         let mut taken = Vec::new();
-        self.buckets[bucket].lock().drain(matches, STEP, &mut |waiter| drop(taken.push(waiter)));
+        let left = Cell::new(STEP);
+        let matches = |key: &ParkKey| {
+            let taken = left.get() > 0 && matches(key);
+            left.set(left.get() - usize::from(taken));
+            taken
+        };
+        self.buckets[bucket].lock().drain(matches, &mut |waiter| keep(&mut taken, waiter));
         self.count.fetch_sub(taken.len() as u64, Ordering::Relaxed);
         taken
     }
+}
+
+/// Keeps a reference; no more are taken than there is room for.
+fn keep(list: &mut Vec<OperationRef, STEP>, reference: OperationRef) {
+    let pushed = list.push(reference);
+    debug_assert!(pushed.is_ok(), "more waiters were taken than asked for");
 }
 
 impl<M: Machine> Caller<'_, M> {
@@ -80,7 +97,7 @@ impl<M: Machine> Caller<'_, M> {
         let Object::ParkSpace = process.capability(handle)?.object else { return Err(TransportError::WrongInterface) };
         let key = key_of_word(&process.space, word).map_err(|_| TransportError::BadWord)?;
         Ok(match key {
-            WordKey::Private(address) => ParkKey::Private { process: process.id, address },
+            WordKey::Private(address) => ParkKey::Private { process: process.id, address: address.0 as u64 },
             WordKey::Shared { object, offset } => ParkKey::Shared { object, offset },
         })
     }

@@ -16,7 +16,7 @@ use core::{
     fmt,
     sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
 };
-use hal::{CpuSet, Fault, Frame, Machine};
+use hal::{CpuSet, Fault, Frame, Machine, VirtualAddress};
 use kernel_core::{cap::Table, limits::Quota};
 use spin::{Mutex, Once};
 use tessera_abi::limits;
@@ -77,27 +77,30 @@ impl Quotas {
     /// Nothing used yet.
     pub fn new(frames: u32, threads: u32) -> Self {
         Self {
-            frames: Arc::new(Quota::new(frames.into())),
-            threads: Quota::new(threads.into()),
-            endpoints: Quota::new(limits::ENDPOINTS.into()),
-            parks: Quota::new(limits::PARKS.into()),
+            frames: Arc::new(Quota::new(frames)),
+            threads: Quota::new(threads),
+            endpoints: Quota::new(limits::ENDPOINTS),
+            parks: Quota::new(limits::PARKS),
         }
     }
 }
 
 /// The threads of a process.
-#[derive(Default)]
 pub struct Threads<M: Machine> {
     /// Those that live.
     pub live: Vec<Arc<Thread<M>>>,
     /// Threads that are being made.
     pub coming: u32,
-    /// Ring places that were used and are free.
-    pub free_rings: Vec<u32>,
-    /// Ring places that were ever used.
-    pub rings: u32,
+    /// Rings of threads that have ended: they stay mapped for the next ones.
+    pub free_rings: Vec<VirtualAddress>,
     /// The number of the next one.
     pub next_number: u32,
+}
+
+impl<M: Machine> Default for Threads<M> {
+    fn default() -> Self {
+        Self { live: Vec::new(), coming: 0, free_rings: Vec::new(), next_number: 0 }
+    }
 }
 
 /// A process.

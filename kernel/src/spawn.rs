@@ -4,12 +4,9 @@
 
 use crate::{
     console::ProgramOutput,
-    elf::{self, ElfError},
+    elf::{self, ElfError, Image},
     kernel::Kernel,
-    memory::{
-        address_space::{AddressSpace, MapError},
-        direct,
-    },
+    memory::{address_space::AddressSpace, direct, heap, region::RegionError, reservation::ReserveError},
     object::{Capability, Object},
     operation::Operations,
     process::{Name, Process, Quotas, Stage, Threads},
@@ -38,7 +35,7 @@ use tessera_abi::{
 /// Pages of a program's stack: 64 KiB.
 pub const STACK_PAGES: usize = 16;
 /// The most bytes of a process's name.
-pub const MAX_NAME_BYTES: usize = 31;
+pub const MAX_NAME_BYTES: usize = 40;
 
 /// The programs that can be started: those of the boot image.
 pub type Images = &'static [(&'static str, &'static [u8])];
@@ -75,7 +72,7 @@ pub enum SpawnError {
     /// The file is not a program.
     Elf(ElfError),
     /// Memory could not be mapped, or there is too little of it.
-    Map(MapError),
+    Map(RegionError),
     /// The image reaches into the stack.
     NoRoomForStack,
     /// More than [`MAX_ARGUMENT_BYTES`].
@@ -92,6 +89,8 @@ pub enum SpawnError {
     Capabilities(TableFull),
     /// As many processes of this spawner live as may.
     TooManyProcesses,
+    /// The kernel's heap is nearly full.
+    OutOfHeap,
     /// The first thread could not be made.
     Thread(ThreadError),
 }
@@ -108,7 +107,7 @@ pub enum ThreadError {
     /// The scheduler refuses.
     Scheduler(CreateError),
     /// Its ring could not be mapped.
-    Map(MapError),
+    Map(RegionError),
 }
 
 impl From<ElfError> for SpawnError {
@@ -117,14 +116,20 @@ impl From<ElfError> for SpawnError {
     }
 }
 
-impl From<MapError> for SpawnError {
-    fn from(error: MapError) -> Self {
+impl From<RegionError> for SpawnError {
+    fn from(error: RegionError) -> Self {
         Self::Map(error)
     }
 }
 
-impl From<MapError> for ThreadError {
-    fn from(error: MapError) -> Self {
+impl From<ReserveError> for SpawnError {
+    fn from(error: ReserveError) -> Self {
+        Self::Map(error.into())
+    }
+}
+
+impl From<RegionError> for ThreadError {
+    fn from(error: RegionError) -> Self {
         Self::Map(error)
     }
 }
@@ -140,10 +145,13 @@ impl fmt::Display for SpawnError {
             }
             Self::TooManyGrants(count) => write!(f, "{count} grants, at most {MAX_GRANTS} are possible"),
             Self::BadName => write!(f, "the name is not 1 to {MAX_NAME_BYTES} letters, digits, '-', '_' or '.'"),
-            Self::BadGrantName => write!(f, "the grants' names are not one of 1 to {MAX_GRANT_NAME_BYTES} bytes for each"),
+            Self::BadGrantName => {
+                write!(f, "the grants' names are not one of 1 to {MAX_GRANT_NAME_BYTES} bytes for each")
+            }
             Self::LimitTooHigh => write!(f, "a limit is higher than can be permitted"),
             Self::Capabilities(TableFull) => write!(f, "the capability table is full"),
             Self::TooManyProcesses => write!(f, "as many processes live as may"),
+            Self::OutOfHeap => write!(f, "the kernel's heap is nearly full"),
             Self::Thread(error) => write!(f, "{error}"),
         }
     }
@@ -198,15 +206,12 @@ pub struct SpawnRequest<'a> {
     pub silent: bool,
 }
 
-/// Where the kernel's own pages of a process stand, from above: a guard page, the stack, a guard page, the start page, and
-/// the rings of its threads with a guard page below each.
+/// Where the kernel's own pages of a new process stand, from above: a guard page, the stack, a guard page, the start page.
+/// Rings stand where the space has room.
 struct Layout {
     stack: Range<usize>,
     start_page: usize,
 }
-
-/// Bytes between two rings.
-const RING_STRIDE: usize = (RING_PAGES + 1) * PAGE_SIZE;
 
 impl Layout {
     fn new(user: &Range<usize>) -> Self {
@@ -214,15 +219,6 @@ impl Layout {
         let stack = stack_end - STACK_PAGES * PAGE_SIZE..stack_end;
         let start_page = stack.start - 2 * PAGE_SIZE;
         Self { stack, start_page }
-    }
-
-    const fn ring(&self, place: u32) -> usize {
-        self.start_page - (place as usize + 1) * RING_STRIDE
-    }
-
-    /// Where the kernel's pages begin: the lowest ring that there can be, and a guard page.
-    const fn bottom(&self) -> usize {
-        self.ring(MAX_THREADS) - PAGE_SIZE
     }
 }
 
@@ -254,17 +250,21 @@ impl<M: Machine> Kernel<M> {
     ) -> Result<Arc<Process<M>>, SpawnError> {
         let limits = request.limits.or_default()?;
         check_texts(&request, &grants)?;
+        if heap::is_low() {
+            return Err(SpawnError::OutOfHeap);
+        }
         let layout = Layout::new(&self.machine.user_range());
         let image = elf::check(request.file, M::ELF_MACHINE, &self.machine.user_range())?;
-        if image.end() + PAGE_SIZE > layout.bottom() {
+        // The upper half is for what the kernel places.
+        if image.end() > self.machine.user_range().end / 2 {
             return Err(SpawnError::NoRoomForStack);
         }
         let charge = SpawnerCharge::take(spawner).map_err(|_| SpawnError::TooManyProcesses)?;
         let quotas = Arc::new(Quotas::new(limits.frames, limits.threads));
-        let space = AddressSpace::new(self.frames, quotas.frames.clone())?;
-        space.map_image(&image)?;
-        space.map_stack(layout.stack.clone())?;
-        let start_page = space.map_new(VirtualAddress(layout.start_page), Access::READ | Access::WRITE)?;
+        let space = AddressSpace::new(self.frames, &quotas.frames)?;
+        map_image(&space, &image)?;
+        space.map_anonymous(VirtualAddress(layout.stack.start), STACK_PAGES, READ_WRITE)?;
+        let (_, [start_page]) = space.map_kernel_owned(Some(VirtualAddress(layout.start_page)), READ_WRITE)?;
         let mut capabilities = Table::new(limits.capabilities);
         let grants = insert(&mut capabilities, grants)?;
         let process = Arc::new(Process {
@@ -288,8 +288,8 @@ impl<M: Machine> Kernel<M> {
             unretired: AtomicU32::new(0),
             charge: Mutex::new(Some(charge)),
         });
-        self.write_start_page(&process, &layout, request.arguments, &grants);
-        self.graves.prepare().map_err(|_| SpawnError::Map(MapError::OutOfFrames))?;
+        self.write_start_page(&process, request.arguments, &grants);
+        self.graves.prepare().map_err(|_| SpawnError::OutOfHeap)?;
         let start = ThreadStart {
             entry: image.entry,
             stack: VirtualAddress(layout.stack.end),
@@ -298,6 +298,8 @@ impl<M: Machine> Kernel<M> {
         };
         match self.make_thread(&process, start, request.attributes) {
             Ok(thread) => {
+                let ring = direct::word64(self.machine, start_page, mem::offset_of!(StartPage, ring));
+                ring.store(thread.ring_address.0 as u64, Ordering::Relaxed);
                 process.main_thread.call_once(|| thread);
                 self.processes.insert(&process);
                 Ok(process)
@@ -309,17 +311,10 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    fn write_start_page(
-        &self,
-        process: &Process<M>,
-        layout: &Layout,
-        arguments: &str,
-        grants: &[(Grant, usize)],
-    ) {
+    fn write_start_page(&self, process: &Process<M>, arguments: &str, grants: &[(Grant, usize)]) {
         let (machine, frame) = (self.machine, process.start_page);
         let set64 = |offset, value| direct::word64(machine, frame, offset).store(value, Ordering::Relaxed);
         let set32 = |offset, value| direct::word32(machine, frame, offset).store(value, Ordering::Relaxed);
-        set64(mem::offset_of!(StartPage, ring), layout.ring(0) as u64);
         set32(mem::offset_of!(StartPage, cpus), self.online.len() as u32);
         set32(mem::offset_of!(StartPage, grant_count), grants.len() as u32);
         set32(mem::offset_of!(StartPage, argument_len), arguments.len() as u32);
@@ -332,6 +327,17 @@ impl<M: Machine> Kernel<M> {
         }
         direct::write(machine, frame, ARGUMENT_OFFSET, arguments.as_bytes());
     }
+}
+
+const READ_WRITE: Access = Access::READ.union(Access::WRITE);
+
+/// Maps the segments over the file's own bytes; a page is copied when it is used for the first time.
+fn map_image<M: Machine>(space: &AddressSpace<M>, image: &Image<'static>) -> Result<(), RegionError> {
+    image.segments().try_for_each(|segment| {
+        let range = segment.page_range();
+        let pages = range.len() / PAGE_SIZE;
+        space.map_image(VirtualAddress(range.start), pages, segment.access, segment.bytes, segment.start)
+    })
 }
 
 fn check_texts<M: Machine>(request: &SpawnRequest<'_>, grants: &[NamedGrant<'_, M>]) -> Result<(), SpawnError> {
@@ -397,67 +403,62 @@ impl<M: Machine> Kernel<M> {
         start: ThreadStart,
         attributes: Attributes,
     ) -> Result<Arc<Thread<M>>, ThreadError> {
-        let (ring_place, number) = self.take_ring_place(process)?;
-        let made = self.make_placed_thread(process, start, attributes, ring_place, number);
+        let number = self.announce_thread(process)?;
+        let made = self.map_ring(process).and_then(|ring| {
+            self.make_thread_with(process, start, attributes, ring, number).map_err(|(error, ring)| {
+                process.threads.lock().free_rings.push(ring.address);
+                error
+            })
+        });
         let mut threads = process.threads.lock();
         threads.coming -= 1;
-        match made {
-            Ok(thread) if !process.is_ending() => {
-                process.unretired.fetch_add(1, Ordering::AcqRel);
-                threads.live.push(thread.clone());
-                Ok(thread)
-            }
-            Ok(thread) => {
-                threads.free_rings.push(ring_place);
-                drop(threads);
-                let _ = self.dispatcher.terminate(thread.id);
-                self.threads.release(&thread.place, thread.operations.lock().next_generation());
-                Err(ThreadError::ProcessEnded)
-            }
-            Err(error) => {
-                threads.free_rings.push(ring_place);
-                Err(error)
-            }
+        let thread = made?;
+        if !process.is_ending() {
+            process.unretired.fetch_add(1, Ordering::AcqRel);
+            threads.live.push(thread.clone());
+            return Ok(thread);
         }
+        drop(threads);
+        let _ = self.dispatcher.terminate(thread.id);
+        let next_generation = thread.operations.lock().next_generation();
+        self.threads.release(&thread.place, next_generation);
+        Err(ThreadError::ProcessEnded)
     }
 
-    /// A place for a ring, and the new thread's number. Makes room for what the thread's end will need.
-    fn take_ring_place(&self, process: &Process<M>) -> Result<(u32, u32), ThreadError> {
+    /// The new thread's number. Makes room for what its end will need.
+    fn announce_thread(&self, process: &Process<M>) -> Result<u32, ThreadError> {
+        if heap::is_low() {
+            return Err(ThreadError::OutOfMemory);
+        }
         let mut threads = process.threads.lock();
         let coming = threads.coming as usize + 1;
         threads.live.try_reserve(coming).map_err(|_| ThreadError::OutOfMemory)?;
-        let all = threads.rings as usize + 1 - threads.free_rings.len();
-        threads.free_rings.try_reserve(all).map_err(|_| ThreadError::OutOfMemory)?;
-        let place = threads.free_rings.pop().unwrap_or_else(|| {
-            threads.rings += 1;
-            threads.rings - 1
-        });
+        let rings = threads.live.len() + coming;
+        threads.free_rings.try_reserve(rings).map_err(|_| ThreadError::OutOfMemory)?;
         threads.coming += 1;
         threads.next_number += 1;
-        Ok((place, threads.next_number - 1))
+        Ok(threads.next_number - 1)
     }
 
-    fn make_placed_thread(
+    fn make_thread_with(
         &'static self,
         process: &Arc<Process<M>>,
         start: ThreadStart,
         attributes: Attributes,
-        ring_place: u32,
+        ring: MappedRing,
         number: u32,
-    ) -> Result<Arc<Thread<M>>, ThreadError> {
-        let address = Layout::new(&self.machine.user_range()).ring(ring_place);
-        let ring = self.map_ring(process, address)?;
-        let (place, next_generation) = self.threads.reserve().map_err(|_| ThreadError::OutOfMemory)?;
-        let prepared = self.prepare_scheduling(attributes, place.index(), next_generation);
-        let (id, operations) = match prepared {
+    ) -> Result<Arc<Thread<M>>, (ThreadError, MappedRing)> {
+        let Ok((place, next_generation)) = self.threads.reserve() else { return Err((ThreadError::OutOfMemory, ring)) };
+        let (id, operations) = match self.prepare_scheduling(attributes, place.index(), next_generation) {
             Ok(prepared) => prepared,
             Err(error) => {
                 self.threads.release(&place, next_generation);
-                return Err(error);
+                return Err((error, ring));
             }
         };
-        let mut context = M::Context::new(start.entry, start.stack, [start.argument, address]);
-        context.set_thread_pointer(start.thread_pointer.unwrap_or(VirtualAddress(address)));
+        let address = ring.address;
+        let mut context = M::Context::new(start.entry, start.stack, [start.argument, address.0]);
+        context.set_thread_pointer(start.thread_pointer.unwrap_or(address));
         let thread = Arc::new(Thread::new(ThreadParts {
             place,
             id,
@@ -465,8 +466,8 @@ impl<M: Machine> Kernel<M> {
             number,
             process: process.clone(),
             permitted: attributes.affinity,
-            ring,
-            ring_place,
+            ring: Ring::new(self.machine, ring.frames),
+            ring_address: address,
             operations,
             context,
         }));
@@ -488,22 +489,34 @@ impl<M: Machine> Kernel<M> {
         Ok((id, operations))
     }
 
-    /// The ring's pages: mapped when the place is used for the first time, cleared when it is used again.
-    fn map_ring(&self, process: &Process<M>, address: usize) -> Result<Ring<M>, ThreadError> {
-        let mut frames = [Frame::from_number(0); RING_PAGES];
-        for (index, frame) in frames.iter_mut().enumerate() {
-            let page = VirtualAddress(address + index * PAGE_SIZE);
-            *frame = match process.space.translate(page) {
-                Some((frame, _)) => {
-                    direct::zero(self.machine, frame);
-                    frame
-                }
-                None => process.space.map_new(page, Access::READ | Access::WRITE)?,
-            };
-        }
-        direct::word64(self.machine, frames[0], SELF_ADDRESS).store(address as u64, Ordering::Relaxed);
-        Ok(Ring::new(self.machine, frames))
+    /// Pages for a ring: those of a thread that has ended, cleared, or new ones.
+    fn map_ring(&self, process: &Process<M>) -> Result<MappedRing, ThreadError> {
+        let used = process.threads.lock().free_rings.pop();
+        let ring = match used {
+            Some(address) => {
+                let page = |index| VirtualAddress(address.0 + index * PAGE_SIZE);
+                let frame = |index| process.space.translate(page(index)).map(|(frame, _)| frame);
+                let (Some(a), Some(b), Some(c)) = (frame(0), frame(1), frame(2)) else {
+                    return Err(ThreadError::ProcessEnded);
+                };
+                [a, b, c].iter().for_each(|&frame| direct::zero(self.machine, frame));
+                MappedRing { address, frames: [a, b, c] }
+            }
+            None => {
+                let (address, frames) = process.space.map_kernel_owned(None, READ_WRITE)?;
+                MappedRing { address, frames }
+            }
+        };
+        let own_address = direct::word64(self.machine, ring.frames[0], SELF_ADDRESS);
+        own_address.store(ring.address.0 as u64, Ordering::Relaxed);
+        Ok(ring)
     }
+}
+
+/// The pages of a ring that nobody has.
+struct MappedRing {
+    address: VirtualAddress,
+    frames: [Frame; RING_PAGES],
 }
 
 /// The attributes that a spawner asks for: zero is the default, a mask is what it permits at most.

@@ -4,23 +4,28 @@
 //! that says what and where.
 
 use crate::{
-    capability::Object,
     command_line::{self, CommandLineError, Mode, Options},
     console::Console,
     cpu_loop, finish, global,
     kernel::{Kernel, Parts, interrupt_hook},
     line::{JsonObject, Line},
-    memory::{frames::FrameAllocator, heap},
-    process::{Name, Process, SpawnError, SpawnRequest, Spawned},
-    thread::{Execution, MAX_SLEEPS, Sleeps, Thread},
+    memory::{frames::FrameAllocator, heap, object::ObjectGraves, region::RegionError},
+    object::Object,
+    process::{Name, Process, Stage},
+    spawn::{Images, Limits, NamedGrant, SpawnError, SpawnRequest, Spawner, plain_objects},
 };
-use alloc::{boxed::Box, sync::Arc, vec::Vec};
-use core::fmt;
-use hal::{BootInfo, CpuId, CpuSet, Duration, IrqLine, Machine, Route};
-use kernel_core::sched::{Attributes, Config, ConfigError, CreateError, Dispatcher, Policy, Weight};
-use spin::Mutex;
-use tessera_abi::scheduling::GRID_NS;
-use tessera_schema::manifest::{self, Capability, Manifest, ManifestError, Program};
+use alloc::{boxed::Box, format, sync::Arc, vec::Vec};
+use core::{fmt, sync::atomic::Ordering};
+use hal::{Access, BootInfo, CpuId, CpuSet, Duration, IrqLine, Machine, PAGE_SIZE, Route, VirtualAddress};
+use kernel_core::{
+    limits::QuotaChain,
+    sched::{Attributes, Config, ConfigError, Dispatcher, LatencyClass, Policy, Weight},
+};
+use tessera_abi::scheduling::{GRID_NS, MAX_WEIGHT};
+use tessera_schema::manifest::{self, Manifest, ManifestError};
+
+/// How many processes can live at a time.
+const MAX_PROCESSES: u32 = 4096;
 
 /// Why the run cannot begin.
 pub(crate) enum StartError<'a> {
@@ -30,9 +35,9 @@ pub(crate) enum StartError<'a> {
     Manifest(ManifestError),
     TooFewCpus { wanted: u16, online: CpuSet },
     Dispatcher(ConfigError),
-    NoPermittedCpu { program: &'a str, online: CpuSet },
-    Spawn { program: &'a str, error: SpawnError },
-    Create { program: &'a str, error: CreateError },
+    NoInit { name: &'a str },
+    Init(SpawnError),
+    Map(RegionError),
 }
 
 impl fmt::Display for StartError<'_> {
@@ -46,11 +51,9 @@ impl fmt::Display for StartError<'_> {
             Self::Manifest(error) => write!(f, "{error}: initrd"),
             Self::TooFewCpus { wanted, online } => write!(f, "{wanted} CPUs were asked for, online are {online}: cpus"),
             Self::Dispatcher(error) => write!(f, "{error}: scheduler configuration"),
-            Self::NoPermittedCpu { program, online } => {
-                write!(f, "the affinity permits none of CPUs {online}: program '{program}'")
-            }
-            Self::Spawn { program, error } => write!(f, "{error}: program '{program}'"),
-            Self::Create { program, error } => write!(f, "{error}: program '{program}'"),
+            Self::NoInit { name } => write!(f, "the boot image has no program '{name}': initrd"),
+            Self::Init(error) => write!(f, "{error}: init"),
+            Self::Map(error) => write!(f, "{error}: the manifest for init"),
         }
     }
 }
@@ -90,20 +93,70 @@ pub(crate) fn prepare<M: Machine>(
     let online = start_cpus(machine, &options, &manifest)?;
     let config = configuration(&options, &manifest, online);
     let dispatcher = Dispatcher::new(machine, config).map_err(StartError::Dispatcher)?;
-    let threads = create_threads(frames, &dispatcher, &manifest, online)?;
     let console: &'static Console<M> = Box::leak(Box::new(Console::new(machine)));
     let length = options.seconds.or(manifest.seconds().map(|seconds| Duration::from_secs(seconds.get().into())));
     let console_line = route_console(machine, console);
-    let panics_at_exit = options.mode == Mode::Panic;
-    let parts = Parts { frames, console, console_line, dispatcher, config, online, threads, length, panics_at_exit };
+    let parts = Parts {
+        frames,
+        objects: Box::leak(Box::new(ObjectGraves::new(frames))),
+        console,
+        console_line,
+        dispatcher,
+        config,
+        online,
+        length,
+        reports: !options.without_reports,
+        panics_at_exit: options.mode == Mode::Panic,
+    };
     let kernel: &'static Kernel<M> = Box::leak(Box::new(Kernel::new(parts)));
-    announce(kernel);
-    for thread in &kernel.threads {
+    let init = make_init(kernel, &manifest, bytes)?;
+    announce(kernel, &manifest);
+    kernel.init.call_once(|| init.clone());
+    init.stage.store(Stage::Running as u8, Ordering::Release);
+    if let Some(thread) = init.main_thread.get() {
         // Just created and never ended, so the id is not stale.
         let started = kernel.dispatcher.start(thread.id, None);
         debug_assert!(started.is_ok());
     }
     Ok(Prepared::Run(kernel))
+}
+
+/// Makes the one process that the kernel starts. It holds everything, and has the manifest mapped for reading.
+fn make_init<M: Machine>(
+    kernel: &'static Kernel<M>,
+    manifest: &Manifest<'static>,
+    bytes: &'static [u8],
+) -> Result<Arc<Process<M>>, StartError<'static>> {
+    let images: Vec<(&'static str, &'static [u8])> = manifest.binaries().collect();
+    let images: Images = images.leak();
+    let name = manifest.init();
+    let (_, file) = images.iter().find(|(other, _)| *other == name).ok_or(StartError::NoInit { name })?;
+    let spawner = Spawner { images, cpus: kernel.online, processes: Arc::new(QuotaChain::root(MAX_PROCESSES)) };
+    let spawner = Arc::new(spawner);
+    let grant = |(name, object): (&'static str, Object<M>)| NamedGrant { name, capability: object.into() };
+    let spawners = [("process-spawner", Object::ProcessSpawner(spawner.clone()))];
+    let grants = plain_objects().into_iter().chain(spawners).map(grant).collect();
+    // A quarter up user memory: above every program, below what the kernel places.
+    let address = VirtualAddress(kernel.machine.user_range().end / 4 / PAGE_SIZE * PAGE_SIZE);
+    let request = SpawnRequest {
+        parent: 0,
+        name: Name { program: "init".into(), instance: 0 },
+        file,
+        arguments: &format!("manifest={:#x} bytes={}", address.0, bytes.len()),
+        limits: Limits::default(),
+        attributes: Attributes {
+            // Started programs must not keep it from starting the others.
+            weight: Weight::new(MAX_WEIGHT).unwrap_or(Weight::DEFAULT),
+            class: LatencyClass::Interactive,
+            request: None,
+            affinity: kernel.online,
+        },
+        silent: false,
+    };
+    let init = kernel.spawn(&spawner, request, grants).map_err(StartError::Init)?;
+    let pages = bytes.len().div_ceil(PAGE_SIZE);
+    init.space.map_image(address, pages, Access::READ, bytes, address).map_err(StartError::Map)?;
+    Ok(init)
 }
 
 fn make_memory<M: Machine>(
@@ -162,77 +215,6 @@ fn configuration(options: &Options, manifest: &Manifest<'_>, online: CpuSet) -> 
     Config { policy, base_request, grid: Duration::from_nanos(GRID_NS), online }
 }
 
-fn create_threads<M: Machine>(
-    frames: &'static FrameAllocator<M>,
-    dispatcher: &Dispatcher<&'static M>,
-    manifest: &Manifest<'static>,
-    online: CpuSet,
-) -> Result<Vec<Arc<Thread<M>>>, StartError<'static>> {
-    let mut threads = Vec::new();
-    for program in manifest.programs() {
-        for instance in 0..program.count {
-            let index = threads.len() as u32;
-            threads.push(Arc::new(create_thread(frames, dispatcher, program, instance.into(), index, online)?));
-        }
-    }
-    // Each thread can have all its sleeps and a timeout; the kernel itself needs two.
-    let timers = threads.len() * (MAX_SLEEPS + 1) + 2;
-    dispatcher.reserve_timers(timers as u32).map_err(|_| StartError::Dispatcher(ConfigError::OutOfMemory))?;
-    Ok(threads)
-}
-
-fn create_thread<M: Machine>(
-    frames: &'static FrameAllocator<M>,
-    dispatcher: &Dispatcher<&'static M>,
-    program: &Program<'static>,
-    instance: u32,
-    index: u32,
-    online: CpuSet,
-) -> Result<Thread<M>, StartError<'static>> {
-    let name = program.name;
-    let grants: Vec<Object> = program.grants.iter().map(|grant| object(*grant)).collect();
-    let request = SpawnRequest {
-        name: Name { program: name.into(), instance },
-        file: program.elf,
-        arguments: program.arguments,
-        grants: &grants,
-        cpus: online.len() as u32,
-    };
-    let spawned = Process::spawn(frames, request).map_err(|error| StartError::Spawn { program: name, error })?;
-    let Spawned { process, ring, context } = spawned;
-    let affinity = program.affinity.map_or(online, |words| CpuSet::from_words(words).intersection(&online));
-    if affinity.is_empty() {
-        return Err(StartError::NoPermittedCpu { program: name, online });
-    }
-    let attributes = Attributes {
-        // The manifest reader has checked the range.
-        weight: Weight::new(program.weight).unwrap_or(Weight::DEFAULT),
-        class: program.class,
-        request: program.request_ns.map(Duration::from_nanos),
-        affinity,
-    };
-    let id =
-        dispatcher.create(attributes, index.into()).map_err(|error| StartError::Create { program: name, error })?;
-    let execution = Mutex::new(Execution { context, wait: None, again: None });
-    Ok(Thread {
-        index,
-        id,
-        process: Arc::new(process),
-        spawner_mask: affinity,
-        ring,
-        sleeps: Mutex::new(Sleeps::default()),
-        execution,
-    })
-}
-
-const fn object(capability: Capability) -> Object {
-    match capability {
-        Capability::Console => Object::Console,
-        Capability::Timer => Object::Timer,
-        Capability::SchedulingPolicy => Object::SchedulingPolicy,
-    }
-}
-
 /// Routes the console's interrupt to the boot CPU. Without it the console only writes.
 fn route_console<M: Machine>(machine: &'static M, console: &Console<M>) -> Option<IrqLine> {
     let line = machine.console_line()?;
@@ -246,13 +228,13 @@ fn route_console<M: Machine>(machine: &'static M, console: &Console<M>) -> Optio
 }
 
 /// The boot lines: one for people, one record.
-fn announce<M: Machine>(kernel: &Kernel<M>) {
+fn announce<M: Machine>(kernel: &Kernel<M>, manifest: &Manifest<'_>) {
     let mut machine = Line::new();
     // A line takes everything.
     let _ = kernel.machine.describe(&mut machine);
     let machine = core::str::from_utf8(machine.as_bytes()).unwrap_or("unnamed machine");
     let policy = kernel.config.policy.name();
-    let (cpus, programs) = (kernel.online.len(), kernel.threads.len());
+    let (cpus, programs) = (kernel.online.len(), manifest.programs().len());
     let unit = if cpus == 1 { "CPU" } else { "CPUs" };
     let memory = kernel.frames.total() * 4 / 1024;
     kernel.console.print(format_args!(

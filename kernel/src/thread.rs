@@ -6,15 +6,15 @@
 //! Lock order: execution, then operations, then the ring.
 
 use crate::{
+    call::Unfinished,
     operation::{OperationRef, Operations},
     process::Process,
     ring::Ring,
-    call::Unfinished,
     thread_table::Place,
 };
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, Ordering};
-use hal::{CpuSet, Instant, Machine, SystemCall};
+use hal::{CpuSet, Instant, Machine, SystemCall, VirtualAddress};
 use heapless::Vec;
 use kernel_core::sched::{Snapshot, ThreadId, TimerId};
 use spin::{Mutex, Once};
@@ -110,8 +110,8 @@ pub struct Thread<M: Machine> {
     pub permitted: CpuSet,
     /// Its ring.
     pub ring: Ring<M>,
-    /// Which of its process's ring places it has.
-    pub ring_place: u32,
+    /// Where its ring stands in its process.
+    pub ring_address: VirtualAddress,
     /// Its outstanding operations.
     pub operations: Mutex<Operations<M>>,
     /// Its registers and system call.
@@ -146,8 +146,8 @@ pub struct ThreadParts<M: Machine> {
     pub permitted: CpuSet,
     /// Its ring.
     pub ring: Ring<M>,
-    /// Which of its process's ring places it has.
-    pub ring_place: u32,
+    /// Where its ring stands in its process.
+    pub ring_address: VirtualAddress,
     /// Its operations.
     pub operations: Operations<M>,
     /// Its registers.
@@ -157,7 +157,8 @@ pub struct ThreadParts<M: Machine> {
 impl<M: Machine> Thread<M> {
     /// A thread that has not run.
     pub fn new(parts: ThreadParts<M>) -> Self {
-        let ThreadParts { place, id, serial, number, process, permitted, ring, ring_place, operations, context } = parts;
+        let ThreadParts { place, id, serial, number, process, permitted, ring, ring_address, operations, context } =
+            parts;
         let execution = Mutex::new(Execution { context, wait: None, again: None, unfinished: None });
         Self {
             place,
@@ -167,7 +168,7 @@ impl<M: Machine> Thread<M> {
             process,
             permitted,
             ring,
-            ring_place,
+            ring_address,
             operations: Mutex::new(operations),
             execution,
             exit_code: Once::new(),

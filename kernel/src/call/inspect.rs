@@ -1,15 +1,9 @@
 //! `SystemInspector` and `SystemSupervisor`: what the operator's tools stand on.
 
 use super::{Answer, Reply, Request, disconnected, table};
-use crate::{
-    line::Line,
-    object::Object,
-    process::Process,
-    submission::Caller,
-    thread::Thread,
-};
+use crate::{line::Line, object::Object, process::Process, submission::Caller, thread::Thread};
 use alloc::sync::Arc;
-use core::fmt::Write;
+use core::{fmt::Write, sync::atomic::Ordering};
 use hal::Machine;
 use kernel_core::sched::{Position, Snapshot, ThreadId, ThreadState};
 use tessera_schema::generated::{
@@ -28,7 +22,8 @@ impl<M: Machine> Caller<'_, M> {
             system_inspector::Call::NextThread(params) => Ok(self.next_thread(params.after)),
             system_inspector::Call::NextCapability(params) => {
                 let process = self.kernel.processes.get(params.process_id);
-                let record = process.map_or(CapabilityRecord::default(), |process| table::record_after(&process, params.after));
+                let record =
+                    process.map_or(CapabilityRecord::default(), |process| table::record_after(&process, params.after));
                 Ok(Reply::of(&record))
             }
             system_inspector::Call::Why(params) => Ok(self.why(ThreadId::from_u64(params.thread_id))),
@@ -57,7 +52,9 @@ impl<M: Machine> Caller<'_, M> {
     }
 
     fn next_process<'r>(&self, after: u64) -> Reply<'r, M> {
-        let Some(process) = self.kernel.processes.next_after(after) else { return Reply::of(&ProcessRecord::default()) };
+        let Some(process) = self.kernel.processes.next_after(after) else {
+            return Reply::of(&ProcessRecord::default());
+        };
         let mut name = Line::new();
         let name = name_of(&process, &mut name);
         Reply::of(&ProcessRecord {
@@ -67,7 +64,7 @@ impl<M: Machine> Caller<'_, M> {
             cursor: process.id,
             process_id: process.id,
             parent_id: process.parent,
-            frames: process.quotas.frames.used() as u32,
+            frames: process.quotas.frames.used(),
             capabilities: process.capabilities.lock().len(),
             name,
         })
@@ -89,10 +86,13 @@ impl<M: Machine> Caller<'_, M> {
         let (Some(thread), Ok(position)) = (kernel.thread(id), kernel.dispatcher.position(id)) else {
             return Reply::of(&WhyResults::default());
         };
-        let Position { state, cpu, ahead, is_least, since } = position;
+        let Position { state, cpu, ahead, is_least, waiting_since } = position;
         let mut reasons = Line::new();
+        let mut since = waiting_since;
         if state == ThreadState::Blocked {
             describe_waits(&thread, &mut reasons);
+            // Nobody else holds the lock of a blocked thread for long.
+            since = thread.execution.try_lock().and_then(|execution| Some(execution.wait?.began));
         }
         Reply::of(&WhyResults {
             found: 1,
@@ -100,25 +100,24 @@ impl<M: Machine> Caller<'_, M> {
             cpu: cpu.get(),
             ahead,
             ahead_is_least: is_least.into(),
-            since_ns: since.as_nanos(),
+            since_ns: since.map_or(0, hal::Instant::as_nanos),
             waits_for: core::str::from_utf8(reasons.as_bytes()).unwrap_or_default(),
         })
     }
 
     fn resources(&self) -> ResourceCounts {
         let kernel = self.kernel;
-        let counters = kernel.counters.snapshot();
         ResourceCounts {
             processes: kernel.processes.len() as u64,
             threads: kernel.threads.live().into(),
             frames: kernel.frames.total() - kernel.frames.free_count(),
-            committed_frames: kernel.frames.committed(),
+            committed_frames: kernel.frames.promised_count(),
             capabilities: kernel.processes.capabilities(),
-            endpoints: counters.endpoints,
+            endpoints: kernel.counters.endpoints.load(Ordering::Relaxed),
             parks: kernel.parks.count(),
-            operations: counters.operations,
-            memory_objects: kernel.memory_objects.live(),
-            timers: kernel.dispatcher.armed_timers().into(),
+            operations: kernel.counters.operations.load(Ordering::Relaxed),
+            memory_objects: kernel.objects.objects() as u64,
+            timers: kernel.dispatcher.armed_timers() as u64,
         }
     }
 }

@@ -16,11 +16,10 @@ pub use console::Reader;
 pub use memory::Unfinished;
 
 use crate::{
-    capability::{Capabilities, Named, Places},
+    capability::{Named, Places},
     kernel::Kernel,
     memory::user_copy::{check_writable, copy_from_user, copy_to_user},
     object::{Capability, Object},
-    operation::{Operation, WaitsFor},
     process::Process,
     ring::PendingSubmission,
     submission::Caller,
@@ -31,8 +30,8 @@ use hal::Machine;
 use kernel_core::ring::{Call, Completed, Submission};
 use tessera_abi::ring::{MAX_MESSAGE_BYTES, TransportError};
 use tessera_schema::{
-    generated::{interfaces, interfaces::CallDecodeError, messages},
-    message::{Exception, ExceptionKind, Message},
+    generated::{interfaces, messages},
+    message::{CallDecodeError, Exception, ExceptionKind, Message},
 };
 
 /// Bytes of the longest result that any method has; the encoders check it.
@@ -107,12 +106,15 @@ const fn disconnected(reason: &'static str) -> Refused {
     Refused::Exception(ExceptionKind::Disconnected, reason)
 }
 
+/// The capabilities that results give: two at most.
+type Given<M> = heapless::Vec<Capability<M>, 2>;
+
 /// What a method answers.
 enum Reply<'a, M: Machine> {
     /// Results.
     Results(Results),
     /// Results, and capabilities for the places that were taken for them.
-    Given(Results, Places<'a, M>, Capabilities<M>),
+    Given(Results, Places<'a, M>, Given<M>),
     /// The operation that has begun will complete the call.
     Later,
 }
@@ -226,29 +228,37 @@ impl<M: Machine> Caller<'_, M> {
             Object::Process(process) => {
                 self.process_handle(process, interface::process_handle::Call::decode(method, params)?, request)
             }
-            Object::ThreadSpawner => self.thread_spawner(interface::thread_spawner::Call::decode(method, params)?, request),
+            Object::ThreadSpawner => {
+                self.thread_spawner(interface::thread_spawner::Call::decode(method, params)?, request)
+            }
             Object::Thread(thread) => {
                 self.thread_handle(thread, interface::thread_handle::Call::decode(method, params)?, request)
             }
-            Object::ThreadControl => self.thread_control(interface::thread_control::Call::decode(method, params)?, request),
-            Object::MemoryFactory => self.memory_factory(interface::memory_factory::Call::decode(method, params)?, request),
+            Object::ThreadControl => {
+                self.thread_control(interface::thread_control::Call::decode(method, params)?, request)
+            }
+            Object::MemoryFactory => {
+                self.memory_factory(interface::memory_factory::Call::decode(method, params)?, request)
+            }
             Object::Memory(memory) => {
                 self.memory_object(memory, interface::memory_object::Call::decode(method, params)?, request)
             }
             Object::ReadOnlyMemory(memory) => {
                 self.read_only_memory(memory, interface::read_only_memory::Call::decode(method, params)?, request)
             }
-            Object::VirtualMemory => self.virtual_memory(interface::virtual_memory::Call::decode(method, params)?, request),
+            Object::VirtualMemory => {
+                self.virtual_memory(interface::virtual_memory::Call::decode(method, params)?, request)
+            }
             Object::EndpointFactory => {
                 self.endpoint_factory(interface::endpoint_factory::Call::decode(method, params)?, request)
             }
-            Object::Endpoint(serving) => self.endpoint(serving, interface::endpoint::Call::decode(method, params)?, request),
+            Object::Endpoint(serving) => {
+                self.endpoint(serving, interface::endpoint::Call::decode(method, params)?, request)
+            }
             Object::CapabilityTable => {
                 self.capability_table(interface::capability_table::Call::decode(method, params)?, request)
             }
-            Object::Revoker(revocation) => {
-                self.revoker(revocation, interface::revoker::Call::decode(method, params)?)
-            }
+            Object::Revoker(revocation) => self.revoker(revocation, interface::revoker::Call::decode(method, params)?),
             Object::SystemInspector => {
                 self.system_inspector(interface::system_inspector::Call::decode(method, params)?, request)
             }
@@ -256,15 +266,6 @@ impl<M: Machine> Caller<'_, M> {
                 self.system_supervisor(interface::system_supervisor::Call::decode(method, params)?, request)
             }
             Object::ParkSpace | Object::Client(_) => Err(CallDecodeError::UnknownMethod(method).into()),
-        }
-    }
-
-    /// Makes the call an operation that completes later.
-    fn wait_for<'r>(&mut self, request: &Request<'r, M>, waits_for: WaitsFor<M>) -> Answer<'r, M> {
-        let operation = Operation { pending: *request.pending, waits_for };
-        match self.kernel.begin_for(self.thread, operation) {
-            Some(_) => Ok(Reply::Later),
-            None => Err(TOO_MANY_OPERATIONS),
         }
     }
 }

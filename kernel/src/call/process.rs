@@ -1,10 +1,12 @@
 //! `ProcessSpawner` and `ProcessHandle`.
 
-use super::{Answer, Refused, Reply, Request, Results, TOO_MANY_OPERATIONS, failed, invalid, overloaded, scheduling::cpu_set};
+use super::{
+    Answer, Refused, Reply, Request, Results, TOO_MANY_OPERATIONS, failed, invalid, overloaded, scheduling::cpu_set,
+};
 use crate::{
     kernel::Kernel,
     line::Line,
-    memory::address_space::MapError,
+    memory::{region::RegionError, reservation::ReserveError},
     object::Object,
     operation::{Operation, OperationRef, WaitsFor},
     process::{Ending, Name, Process, Stage},
@@ -140,9 +142,9 @@ fn narrow<'r, M: Machine>(
 ) -> Answer<'r, M> {
     let places = request.places(1)?;
     let cpus = permitted(params.affinity, &spawner.cpus)?;
-    let processes = QuotaChain::below(spawner.processes.clone(), params.most_processes.into());
+    let processes = QuotaChain::derive(spawner.processes.clone(), params.most_processes);
     let processes = processes.map_err(|_| overloaded("spawners are derived from each other too many times"))?;
-    let narrower = Spawner { images: spawner.images, cpus, processes };
+    let narrower = Spawner { images: spawner.images, cpus, processes: Arc::new(processes) };
     Ok(request.give(Object::ProcessSpawner(Arc::new(narrower)), places))
 }
 
@@ -154,7 +156,9 @@ pub(super) fn permitted(words: U64List<'_>, most: &CpuSet) -> Result<CpuSet, Ref
     let cpus = cpu_set(words)?;
     match cpus.is_empty() {
         true => Err(invalid("the mask permits no CPU")),
-        false if !cpus.is_subset_of(most) => Err(invalid("the mask is wider than what is permitted, or than what is online")),
+        false if !cpus.is_subset_of(most) => {
+            Err(invalid("the mask is wider than what is permitted, or than what is online"))
+        }
         false => Ok(cpus),
     }
 }
@@ -185,8 +189,10 @@ fn refusal(error: SpawnError) -> Refused {
         SpawnError::BadName => invalid("the name is not 1 to 31 letters, digits, '-', '_' or '.'"),
         SpawnError::BadGrantName => invalid("a grant's name is empty or longer than 31 bytes"),
         SpawnError::LimitTooHigh => invalid("a limit is higher than can be permitted"),
-        SpawnError::Map(MapError::OutOfFrames) => overloaded("there is not enough memory"),
-        SpawnError::Map(_) => overloaded("the process's limit of frames is too low for the program"),
+        SpawnError::Map(RegionError::Reserve(ReserveError::Quota(_))) => {
+            overloaded("the process's limit of frames is too low for the program")
+        }
+        SpawnError::Map(_) | SpawnError::OutOfHeap => overloaded("there is not enough memory"),
         SpawnError::Capabilities(_) => overloaded("the process's limit of capabilities is below its grants"),
         SpawnError::TooManyProcesses => overloaded("as many processes of this spawner live as may"),
         SpawnError::Thread(error) => thread_refusal(error),
@@ -210,7 +216,7 @@ fn info<M: Machine>(process: &Process<M>) -> ProcessInfo {
         process_id: process.id,
         state: process.stage() as u16,
         threads: process.threads.lock().live.len() as u32,
-        frames: process.quotas.frames.used() as u32,
+        frames: process.quotas.frames.used(),
         capabilities: process.capabilities.lock().len(),
     }
 }

@@ -8,7 +8,7 @@ use kernel_core::sched::{AttributeError, Snapshot, Weight};
 use tessera_abi::scheduling::LatencyClass;
 use tessera_schema::{
     generated::{interfaces::scheduling_policy_cap::Call, messages::SnapshotResults},
-    message::{CpuWords, U64List},
+    message::U64List,
 };
 
 impl<M: Machine> Caller<'_, M> {
@@ -36,7 +36,7 @@ impl<M: Machine> Caller<'_, M> {
                 let request = (params.request_ns != 0).then(|| Duration::from_nanos(params.request_ns));
                 changed(dispatcher.set_request(thread.id, request))
             }
-            Call::Snapshot(_) => self.snapshot(&thread),
+            Call::Snapshot => self.snapshot(&thread),
         }
     }
 
@@ -63,7 +63,7 @@ impl<M: Machine> Caller<'_, M> {
 
 /// The CPUs that a message names.
 pub(super) fn cpu_set(words: U64List<'_>) -> Result<CpuSet, Refused> {
-    let words = CpuWords::try_from(words).map_err(|_| invalid("the mask names a CPU above 511"))?;
+    let words = words.cpu_words().map_err(|_| invalid("the mask names a CPU above 511"))?;
     Ok(CpuSet::from_words(words))
 }
 

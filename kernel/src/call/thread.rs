@@ -95,11 +95,7 @@ impl<M: Machine> Caller<'_, M> {
         }
     }
 
-    pub(super) fn thread_control<'r>(
-        &mut self,
-        call: thread_control::Call,
-        request: &Request<'r, M>,
-    ) -> Answer<'r, M> {
+    pub(super) fn thread_control<'r>(&mut self, call: thread_control::Call, request: &Request<'r, M>) -> Answer<'r, M> {
         match call {
             thread_control::Call::Exit(params) => {
                 self.exit = Some(params.code.cast_signed());

@@ -14,9 +14,9 @@ use tessera_abi::ring::ParkOutcome;
 use tessera_schema::generated::{interfaces::timer::Call, messages::TimerNowResults};
 
 impl<M: Machine> Caller<'_, M> {
-    pub(super) fn timer<'r>(&mut self, call: Call<'_>, request: &Request<'r, M>) -> Answer<'r, M> {
+    pub(super) fn timer<'r>(&mut self, call: Call, request: &Request<'r, M>) -> Answer<'r, M> {
         match call {
-            Call::Now(_) => Ok(Reply::of(&TimerNowResults { now_ns: self.kernel.machine.now().as_nanos() })),
+            Call::Now => Ok(Reply::of(&TimerNowResults { now_ns: self.kernel.machine.now().as_nanos() })),
             Call::Sleep(params) => self.sleep(Instant::from_nanos(params.deadline_ns), request),
         }
     }
@@ -40,7 +40,9 @@ impl<M: Machine> Kernel<M> {
     /// Arms the timer of an operation that has begun. It fires on this CPU, outside system calls, so it cannot fire before
     /// it is remembered. Answers `false` if no timer is left.
     pub fn arm_for(&self, reference: OperationRef, deadline: Instant) -> bool {
-        let Ok(armed) = self.dispatcher.arm_timer(deadline, Expiry::Operation(reference).to_raw()) else { return false };
+        let Ok(armed) = self.dispatcher.arm_timer(deadline, Expiry::Operation(reference).to_raw()) else {
+            return false;
+        };
         if let Some(thread) = self.threads.get(reference.thread) {
             let mut operations = thread.operations.lock();
             match operations.get(reference.key).map(|operation| &mut operation.waits_for) {

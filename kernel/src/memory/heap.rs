@@ -25,6 +25,25 @@ pub struct HeapPlan {
     pub frames: u64,
 }
 
+/// The part of the heap that is kept for what must not fail, as a divisor of the whole.
+#[cfg(target_os = "none")]
+const KEPT_DIVISOR: usize = 8;
+
+/// Whether so little of the heap is left that nothing new should be begun. Programs can make the kernel hold objects for
+/// them; who asks for one when this is so is refused, and what is left serves those that exist.
+#[cfg(target_os = "none")]
+pub fn is_low() -> bool {
+    let heap = HEAP.lock();
+    let counters = heap.counters();
+    counters.available_bytes < counters.claimed_bytes / KEPT_DIVISOR
+}
+
+/// The host's memory is not the kernel's to count.
+#[cfg(not(target_os = "none"))]
+pub const fn is_low() -> bool {
+    false
+}
+
 /// Chooses the heap: an eighth of memory within limits, at the start of the largest region. `None`: no region is large
 /// enough.
 pub fn plan(memory: &[MemoryRegion]) -> Option<HeapPlan> {

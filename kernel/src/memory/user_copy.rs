@@ -137,6 +137,11 @@ pub fn key_of_word<M: Machine>(space: &AddressSpace<M>, address: u64) -> Result<
     aligned.then(|| space.key_of_word(address)).flatten().ok_or(BadBuffer { address })
 }
 
+/// Whether `length` bytes at `address` can all be read.
+pub fn check_readable<M: Machine>(space: &AddressSpace<M>, address: u64, length: usize) -> Result<(), BadBuffer> {
+    chunks(address, length)?.try_for_each(|chunk| with_chunk(space, &chunk, Access::READ, drop))
+}
+
 /// Whether `length` bytes at `address` can all be written.
 pub fn check_writable<M: Machine>(space: &AddressSpace<M>, address: u64, length: usize) -> Result<(), BadBuffer> {
     chunks(address, length)?.try_for_each(|chunk| with_chunk(space, &chunk, Access::WRITE, drop))

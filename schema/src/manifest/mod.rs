@@ -72,6 +72,7 @@ impl Capability {
 #[derive(Clone, Debug)]
 pub struct Manifest<'a> {
     programs: Vec<Program<'a>>,
+    binaries: Vec<Binary<'a>>,
     cpus: Option<NonZeroU16>,
     policy: Policy,
     seconds: Option<NonZeroU32>,
@@ -96,6 +97,7 @@ impl<'a> Manifest<'a> {
         let programs = program::read_programs(bytes, &root, &binaries)?;
         Ok(Self {
             programs,
+            binaries,
             cpus: read_cpus(&root)?,
             policy: read_policy(&root)?,
             seconds: read_seconds(&root)?,
@@ -106,6 +108,16 @@ impl<'a> Manifest<'a> {
     /// The programs, in the order in which they start. At least one.
     pub fn programs(&self) -> &[Program<'a>] {
         &self.programs
+    }
+
+    /// The program files: name and bytes.
+    pub fn binaries(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        self.binaries.iter().map(|binary| (binary.name, binary.elf))
+    }
+
+    /// The name of the program file that the kernel starts.
+    pub const fn init(&self) -> &'a str {
+        "init"
     }
 
     /// How many CPUs to use, counted from CPU 0; `None`: all that there are.
@@ -130,6 +142,7 @@ impl<'a> Manifest<'a> {
 }
 
 /// An entry of `binaries`.
+#[derive(Clone, Debug)]
 struct Binary<'a> {
     name: &'a str,
     elf: &'a [u8],

@@ -16,9 +16,11 @@
 mod change;
 mod decide;
 mod place;
+mod position;
 mod report;
 mod timers;
 
+pub use position::{MOST_AHEAD, Position};
 pub use report::{CpuSnapshot, Snapshot};
 
 use super::entity::{Attributes, Entity, ThreadId};
