@@ -39,6 +39,8 @@ pub enum Fault {
     SlabPublishWithoutRelease,
     /// A quota is charged and released by a load and a store: what others did between them is lost.
     QuotaByLoadAndStore,
+    /// A capability is revoked without releasing what was done before.
+    RevokeWithoutRelease,
 }
 
 #[cfg(not(loom))]

@@ -11,8 +11,8 @@
 //!    [`Table::fill`] puts them into the reserved slots, which cannot fail.
 //!
 //! The kernel holds each table in a lock of its own and never two at a time. A table that is being emptied
-//! ([`Table::drain_step`]) takes nothing any more. Nothing is dropped inside a table but its own free slots: whatever
-//! leaves it is given out, so that the kernel can let go of the lock before an object ends.
+//! ([`Table::drain_step`]) takes nothing any more. Whatever leaves a table is given out, so that the kernel can let go of
+//! the lock before an object ends.
 //!
 //! [`Revocation`] is shared between a capability and everything that was made from it; it needs no lock.
 

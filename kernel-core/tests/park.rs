@@ -2,6 +2,8 @@
 #![cfg(not(any(loom, shuttle)))]
 
 use kernel_core::park::{BUCKET_LIMIT, BUCKETS, Bucket, Overloaded, ParkKey, bucket_of};
+use proptest::prelude::*;
+use std::collections::VecDeque;
 
 fn word(address: u64) -> ParkKey {
     ParkKey::Private { process: 1, address }
@@ -81,4 +83,59 @@ fn who_does_not_know_the_seed_does_not_know_who_shares_a_bucket() {
     let (known, actual) = (colliding(1), colliding(2));
     let still = known.iter().filter(|address| actual.contains(address)).count();
     assert!(known.len() > 10 && still * 4 < known.len(), "{still} of {}", known.len());
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Park { word: u64 },
+    Unpark { word: u64, most: u32 },
+    Cancel { word: u64, pick: prop::sample::Index },
+    Drain { below: u64 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..4_u64).prop_map(|word| Step::Park { word }),
+        3 => (0..4_u64, 0..5_u32).prop_map(|(word, most)| Step::Unpark { word, most }),
+        2 => (0..4_u64, any::<prop::sample::Index>()).prop_map(|(word, pick)| Step::Cancel { word, pick }),
+        1 => (0..4_u64).prop_map(|below| Step::Drain { below }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn each_word_has_a_queue_of_its_own_and_nobody_leaves_twice(steps in prop::collection::vec(step(), 1..200)) {
+        let mut bucket = Bucket::new();
+        let mut model: [VecDeque<u32>; 4] = Default::default();
+        for (waiter, step) in (0..).zip(steps) {
+            let mut out = Vec::new();
+            match step {
+                Step::Park { word: at } => {
+                    prop_assert_eq!(bucket.park(word(at), waiter), Ok(()));
+                    model[at as usize].push_back(waiter);
+                }
+                Step::Unpark { word: at, most } => {
+                    let woken = bucket.unpark(word(at), most, &mut |waiter| out.push(waiter));
+                    let queue = &mut model[at as usize];
+                    let expected: Vec<_> = queue.drain(..queue.len().min(most as usize)).collect();
+                    prop_assert_eq!((woken as usize, &out), (expected.len(), &expected));
+                }
+                Step::Cancel { word: at, pick } => {
+                    let chosen = pick.index(waiter as usize + 1) as u32;
+                    let queue = &mut model[at as usize];
+                    let expected = queue.iter().position(|&its| its == chosen);
+                    prop_assert_eq!(bucket.cancel(word(at), |&its| its == chosen), expected.is_some());
+                    expected.and_then(|index| queue.remove(index));
+                }
+                Step::Drain { below } => {
+                    bucket.drain(|key| (0..below).any(|at| *key == word(at)), &mut |waiter| out.push(waiter));
+                    let mut expected: Vec<_> = model[..below as usize].iter_mut().flat_map(|queue| queue.drain(..)).collect();
+                    // Waiters are numbered as they come.
+                    expected.sort_unstable();
+                    prop_assert_eq!(out, expected);
+                }
+            }
+            prop_assert_eq!(bucket.len(), model.iter().map(VecDeque::len).sum::<usize>());
+        }
+    }
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use tessera_abi::ring::{
-    CQ_ENTRIES, CompletionEntry, EXCEPTION, Operation, SQ_ENTRIES, SubmissionEntry, TransportError,
+    CQ_ENTRIES, CompletionEntry, EXCEPTION, Operation, RECEIVE_BYTES, SQ_ENTRIES, SubmissionEntry, TransportError,
 };
 
 /// A ring's memory with the program's side of it.
@@ -236,6 +236,43 @@ fn indices_out_of_range_consume_nothing_and_are_named() {
     assert_eq!((memory.reads.get(), ring), (0, Ring::new()));
     memory.cq_head.set(0);
     assert_eq!(run(&mut ring, &memory, 64, &mut methods).map(|consumed| consumed.submissions), Ok(1));
+}
+
+#[test]
+fn completions_come_in_the_order_in_which_the_calls_end() {
+    let (mut ring, memory, mut methods) = (Ring::new(), Memory::new(), Methods::default());
+    for entry in [call(1, 1), call(2, 0), call(3, 1), nop(4)] {
+        assert!(memory.submit(entry));
+    }
+    let consumed = run(&mut ring, &memory, 64, &mut methods).expect("in order");
+    assert_eq!((consumed.submissions, consumed.completions, ring.outstanding()), (4, 2, 2));
+    for user_data in [3, 1] {
+        assert!(ring.complete_later(&memory, user_data, Completed::Results { length: 0, capabilities: 0 }));
+    }
+    let completions: Vec<_> = std::iter::from_fn(|| memory.reap()).map(|completion| completion.user_data).collect();
+    assert_eq!(completions, [2, 4, 3, 1]);
+}
+
+#[test]
+fn every_operation_but_a_nop_reaches_the_handler() {
+    let (mut ring, memory, mut methods) = (Ring::new(), Memory::new(), Methods::default());
+    let word = SubmissionEntry { params_len: 4, handle: 7, ..Default::default() };
+    let receive = SubmissionEntry { results_len: RECEIVE_BYTES, handle: 7, ..Default::default() };
+    let entries = [
+        (Operation::Nop, SubmissionEntry::default()),
+        (Operation::Call, call(0, 0)),
+        (Operation::Recv, receive),
+        (Operation::Return, call(0, 0)),
+        (Operation::Release, call(0, 0)),
+        (Operation::Park, word),
+        (Operation::Unpark, word),
+    ];
+    for (operation, entry) in entries {
+        assert!(memory.submit(SubmissionEntry { operation: operation as u8, ..entry }));
+    }
+    assert_eq!(run(&mut ring, &memory, 64, &mut methods).map(|consumed| consumed.completions), Ok(7));
+    assert!(std::iter::from_fn(|| memory.reap()).all(|completion| completion.status >= 0));
+    assert_eq!(methods.accounts.len(), 6);
 }
 
 proptest! {

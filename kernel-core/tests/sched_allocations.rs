@@ -3,38 +3,12 @@
 //! A test binary of its own, since it counts what the whole process allocates.
 #![cfg(not(any(loom, shuttle)))]
 
+mod counting;
+
+use counting::allocations;
 use kernel_core::sched::{Attributes, Config, Dispatcher, Next, ThreadId};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use tessera_hal::fake::FakeMachine;
 use tessera_hal::{CpuId, CpuSet, Duration, Requests, SchedHal};
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: every method passes its arguments on to the system's allocator unchanged; counting touches no memory of it.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller keeps the contract of `alloc`, which is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`, which is passed on.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-fn allocations() -> u64 {
-    ALLOCATIONS.with(Cell::get)
-}
 
 const CPUS: u16 = 2;
 

@@ -9,6 +9,7 @@
 use crate::sync::shim::{AtomicBool, Ordering};
 use alloc::sync::Arc;
 use core::fmt;
+use tessera_hal::sync::Fault;
 
 /// The longest chain: a look at a capability is never longer than this.
 pub const MAX_REVOCATION_DEPTH: u32 = 8;
@@ -57,7 +58,8 @@ impl Revocation {
 
     /// Revokes everything that hangs on this.
     pub fn revoke(&self) {
-        self.revoked.store(true, Ordering::Release);
+        let order = if Fault::RevokeWithoutRelease.is_active() { Ordering::Relaxed } else { Ordering::Release };
+        self.revoked.store(true, order);
     }
 
     /// Whether this or one above it was revoked.

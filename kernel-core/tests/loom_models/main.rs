@@ -4,7 +4,9 @@
 
 mod home_word;
 mod lock;
+mod quota;
 mod request_word;
+mod revocation;
 mod ring_owner;
 mod slab;
 mod support;
