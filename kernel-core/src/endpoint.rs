@@ -20,7 +20,10 @@ mod in_flight;
 mod queues;
 
 pub use call_id::{CallId, NoSuchCall};
-pub use queues::{CallPlace, CallRefused, CallStep, Deliver, Endpoint, OutOfMemory, ReceiveRefused, ReceiveStep};
+pub use queues::{
+    CallPlace, CallRefused, CallStep, Deliver, Endpoint, MOST_CALLS, MOST_RECEIVERS, OutOfMemory, ReceiveRefused,
+    ReceiveStep,
+};
 
 /// Who answers calls: a process, by a number that is never used again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

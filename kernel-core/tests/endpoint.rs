@@ -2,8 +2,8 @@
 #![cfg(not(any(loom, shuttle)))]
 
 use kernel_core::endpoint::{
-    CallId, CallPlace, CallRefused, CallStep, Deliver, Endpoint, NoSuchCall, ReceiveRefused, ReceiveStep, Receiver,
-    ServerId,
+    CallId, CallPlace, CallRefused, CallStep, Deliver, Endpoint, MOST_CALLS, MOST_RECEIVERS, NoSuchCall,
+    ReceiveRefused, ReceiveStep, Receiver, ServerId,
 };
 use tessera_abi::limits::{ENDPOINT_IN_FLIGHT, ENDPOINT_QUEUE, ENDPOINT_RECEIVERS};
 
@@ -108,6 +108,28 @@ fn a_delivery_that_failed_puts_back_whoever_was_not_at_fault() {
     assert_eq!(endpoint.put_receiver_back(again.receiver), Ok(()));
     let next = endpoint.next_delivery().expect("the second call waits");
     assert_eq!((next.caller, next.receiver.token), (2, 8));
+}
+
+#[test]
+fn what_is_put_back_has_a_place_on_top_of_full_queues_and_no_more() {
+    let mut endpoint = endpoint();
+    let deliveries: Vec<_> =
+        (0..ENDPOINT_IN_FLIGHT as u32).map(|caller| delivered(&mut endpoint, caller, SERVER)).collect();
+    (0..ENDPOINT_QUEUE as u32).for_each(|caller| assert_eq!(endpoint.call(100 + caller), Ok(CallStep::Queued)));
+    assert_eq!(endpoint.requeue_front(1000), Err(CallRefused::Overloaded), "it was never in flight");
+    for deliver in deliveries.iter().rev() {
+        assert_eq!(endpoint.undo_delivery(deliver.id), Ok(deliver.caller));
+        assert_eq!(endpoint.requeue_front(deliver.caller), Ok(()));
+    }
+    assert_eq!(endpoint.requeue_front(1000), Err(CallRefused::Overloaded));
+    assert_eq!((endpoint.queued(), endpoint.in_flight()), (MOST_CALLS, 0));
+    let (mut calls, mut receivers) = (Vec::new(), 0);
+    while endpoint.put_receiver_back(by(SERVER, 0)).is_ok() {
+        receivers += 1;
+    }
+    assert_eq!(receivers, MOST_RECEIVERS);
+    endpoint.close(&mut |caller| calls.push(caller), &mut |_| receivers -= 1);
+    assert!(calls.into_iter().eq((0..64).chain(100..164)) && receivers == 0);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 #![cfg(not(any(loom, shuttle)))]
 
 use kernel_core::endpoint::{
-    CallId, CallPlace, CallRefused, CallStep, Deliver, Endpoint, NoSuchCall, ReceiveRefused, ReceiveStep, Receiver,
-    ServerId,
+    CallId, CallPlace, CallRefused, CallStep, Deliver, Endpoint, MOST_CALLS, MOST_RECEIVERS, NoSuchCall,
+    ReceiveRefused, ReceiveStep, Receiver, ServerId,
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
@@ -253,6 +253,7 @@ impl Pair {
     fn compare(&self) {
         let counts = (self.endpoint.queued(), self.endpoint.receiving(), self.endpoint.in_flight());
         assert_eq!(counts, (self.calls.len(), self.receivers.len(), self.in_flight.len()));
+        assert!(counts.0 + counts.2 <= MOST_CALLS && counts.1 <= MOST_RECEIVERS);
         assert_eq!(self.endpoint.is_idle(), counts == (0, 0, 0));
         assert_eq!(self.endings.len() + counts.0 + counts.2, self.callers as usize, "each call is in one place");
     }

@@ -51,7 +51,9 @@ impl<M: Machine> Places<'_, M> {
     pub fn fill<const N: usize>(mut self, machine: &M, capabilities: Vec<Capability<M>, N>, array: u64) -> u32 {
         let Some(reservation) = self.reservation.take() else { return 0 };
         let interfaces: Vec<u64, MAX_TRANSFER> = capabilities.iter().map(|one| one.object.interface()).collect();
-        let handles = self.process.capabilities.lock().fill(reservation, capabilities);
+        // What a table that is being emptied does not take ends after its lock is free.
+        let mut capabilities = capabilities.into_iter();
+        let handles = self.process.capabilities.lock().fill(reservation, capabilities.by_ref());
         let mut bytes = [0; MAX_TRANSFER * ENTRY_BYTES];
         for (entry, (handle, interface)) in
             bytes.as_chunks_mut::<ENTRY_BYTES>().0.iter_mut().zip(handles.iter().zip(&interfaces))
@@ -83,7 +85,11 @@ impl<M: Machine> Process<M> {
 
     /// Adds a capability.
     pub fn insert(&self, object: Object<M>) -> Result<Handle, TableFull> {
-        self.capabilities.lock().insert(object.into())
+        let reservation = self.capabilities.lock().reserve(1)?;
+        // As in `Places::fill`.
+        let mut capability = core::iter::once(object.into());
+        let handles = self.capabilities.lock().fill(reservation, capability.by_ref());
+        handles.first().copied().ok_or(TableFull)
     }
 
     /// Takes places for what is to come. Checks that the array can take their handles.

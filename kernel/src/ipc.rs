@@ -19,12 +19,15 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use hal::Machine;
 use kernel_core::{
-    endpoint::{self, CallRefused, CallStep, Deliver, OutOfMemory, ReceiveRefused, ReceiveStep, Receiver, ServerId},
+    endpoint::{
+        self, CallRefused, CallStep, Deliver, MOST_CALLS, MOST_RECEIVERS, OutOfMemory, ReceiveRefused, ReceiveStep,
+        Receiver, ServerId,
+    },
     ring::{Call, Completed, Return, Submission},
 };
 use spin::Mutex;
 use tessera_abi::{
-    limits::{ENDPOINT_IN_FLIGHT, ENDPOINT_QUEUE, ENDPOINT_RECEIVERS},
+    limits::ENDPOINT_IN_FLIGHT,
     ring::{MAX_MESSAGE_BYTES, TransportError},
     transfer::RECEIVED_CALL_BYTES,
 };
@@ -308,7 +311,7 @@ impl<M: Machine> Endpoint<M> {
         loop {
             // A bounded number at a time, so that nothing is completed under the lock.
             let mut calls = heapless::Vec::<OperationRef, ENDPOINT_IN_FLIGHT>::new();
-            let mut receivers = heapless::Vec::<OperationRef, ENDPOINT_RECEIVERS>::new();
+            let mut receivers = heapless::Vec::<OperationRef, MOST_RECEIVERS>::new();
             self.state.lock().server_left(ServerId(process.id), &mut |call| keep(&mut calls, call), &mut |receiver| {
                 keep(&mut receivers, receiver)
             });
@@ -324,8 +327,8 @@ impl<M: Machine> Endpoint<M> {
     }
 
     fn close(&self) {
-        let mut calls = heapless::Vec::<OperationRef, { ENDPOINT_QUEUE + ENDPOINT_IN_FLIGHT }>::new();
-        let mut receivers = heapless::Vec::<OperationRef, ENDPOINT_RECEIVERS>::new();
+        let mut calls = heapless::Vec::<OperationRef, MOST_CALLS>::new();
+        let mut receivers = heapless::Vec::<OperationRef, MOST_RECEIVERS>::new();
         self.state.lock().close(&mut |call| keep(&mut calls, call), &mut |receiver| keep(&mut receivers, receiver));
         self.end(&calls, &receivers);
     }

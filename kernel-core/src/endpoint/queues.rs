@@ -113,16 +113,20 @@ pub struct Endpoint<C, R> {
     is_closed: bool,
 }
 
-/// What is put back comes on top of a queue that may have filled up meanwhile. Calls that are put back were in flight, so
-/// there are never more than this. Receivers are as many as deliveries are being undone at a time.
-const PUT_BACK: usize = ENDPOINT_IN_FLIGHT;
+/// The most calls that an endpoint has, queued and in flight together: what [`Endpoint::close`] gives out at most. What
+/// is put back comes on top of a queue that may have filled up meanwhile, but it was in flight.
+pub const MOST_CALLS: usize = ENDPOINT_QUEUE + ENDPOINT_IN_FLIGHT;
+
+/// The most receivers that can wait: what [`Endpoint::close`] and [`Endpoint::server_left`] give out at most. Those that
+/// are put back come on top of a queue that may have filled up meanwhile.
+pub const MOST_RECEIVERS: usize = ENDPOINT_RECEIVERS + ENDPOINT_IN_FLIGHT;
 
 impl<C: Copy, R: Copy> Endpoint<C, R> {
     /// An open endpoint at which nobody waits. Allocates all that it will ever need.
     pub fn new() -> Result<Self, OutOfMemory> {
         let (mut calls, mut receivers) = (VecDeque::new(), VecDeque::new());
-        calls.try_reserve_exact(ENDPOINT_QUEUE + PUT_BACK).map_err(|_| OutOfMemory)?;
-        receivers.try_reserve_exact(ENDPOINT_RECEIVERS + PUT_BACK).map_err(|_| OutOfMemory)?;
+        calls.try_reserve_exact(MOST_CALLS).map_err(|_| OutOfMemory)?;
+        receivers.try_reserve_exact(MOST_RECEIVERS).map_err(|_| OutOfMemory)?;
         Ok(Self { calls, receivers, in_flight: InFlight::new()?, is_closed: false })
     }
 
@@ -173,7 +177,7 @@ impl<C: Copy, R: Copy> Endpoint<C, R> {
         if self.is_closed {
             return Err(CallRefused::Closed);
         }
-        if self.calls.len() >= ENDPOINT_QUEUE + PUT_BACK {
+        if self.calls.len() + self.in_flight.len() >= MOST_CALLS {
             return Err(CallRefused::Overloaded);
         }
         self.calls.push_front(caller);
@@ -185,7 +189,7 @@ impl<C: Copy, R: Copy> Endpoint<C, R> {
         if self.is_closed {
             return Err(ReceiveRefused::Closed);
         }
-        if self.receivers.len() >= ENDPOINT_RECEIVERS + PUT_BACK {
+        if self.receivers.len() >= MOST_RECEIVERS {
             return Err(ReceiveRefused::Overloaded);
         }
         self.receivers.push_front(receiver);
