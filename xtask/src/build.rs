@@ -18,8 +18,8 @@ use crate::process;
 use crate::toolchain::Toolchain;
 use crate::workspace::Target;
 
-/// The package of the user programs.
-const PROGRAMS: &str = "demos";
+/// The packages of the user programs.
+const PROGRAMS: [&str; 2] = ["services", "demos"];
 
 /// An executable that was built.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +56,10 @@ pub fn build(toolchain: Toolchain, target: Target, noise: Noise) -> Result<Artif
     let kernels = build_package(toolchain, target, platform, noise)?;
     let kernel = kernels.into_iter().find(|executable| executable.name == platform);
     let kernel = kernel.with_context(|| format!("the package {platform} has no binary of that name"))?.path;
-    let programs = build_package(toolchain, target, PROGRAMS, noise)?;
+    let mut programs = Vec::new();
+    for package in PROGRAMS {
+        programs.extend(build_package(toolchain, target, package, noise)?);
+    }
     Ok(Artifacts { target, kernel: bootable(target, kernel)?, programs })
 }
 

@@ -32,6 +32,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("virt", &["tessera-arch-aarch64", "tessera-kernel", "tessera-hal"]),
     ("tessera-rt", &["tessera-schema", "tessera-abi"]),
     ("demos", &["tessera-rt", "tessera-schema", "tessera-abi"]),
+    ("services", &["tessera-rt", "tessera-schema", "tessera-abi"]),
     ("qemu-targets", &["tessera-schema", "tessera-abi"]),
     ("xtask", &["qemu-targets", "tessera-schema", "tessera-abi"]),
 ];

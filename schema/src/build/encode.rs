@@ -81,7 +81,8 @@ fn encode_binaries(
     binaries: &BTreeMap<String, Vec<u8>>,
     root: wire::manifest::Builder<'_>,
 ) -> Result<(), BuildError> {
-    let used: BTreeSet<&str> = source.programs.iter().map(ProgramSource::binary).collect();
+    let mut used: BTreeSet<&str> = source.programs.iter().map(ProgramSource::binary).collect();
+    used.extend(binaries.contains_key("init").then_some("init"));
     let mut list = root.init_binaries(length(used.len())?);
     for (index, name) in (0..).zip(used) {
         let elf = binaries.get(name).ok_or_else(|| {

@@ -1,202 +1,163 @@
-//! Typed clients of the capabilities that a program can be granted.
+//! Typed clients of the capabilities that a program can hold.
+//!
+//! Those of the kernel's interfaces are generated from the schema; [`Client`] finds the ones that the program was started
+//! with. [`EndpointClient`] is for interfaces of the program's own, whose messages can be any bytes.
 
 use crate::{
-    ring::{self, Completed, MethodId},
+    CallError, OwnRing,
+    ring::{self, MethodId, operations::Callee},
     start,
 };
-use core::fmt;
-use tessera_schema::{
-    generated::{
-        interfaces::{console, scheduling_policy_cap as policy, timer},
-        messages::{
-            ConsoleWriteParams, Empty, SetAffinityParams, SetLatencyClassParams, SetWeightParams, SnapshotResults,
-            TimerNowResults, TimerSleepParams,
-        },
-    },
-    message::{CpuWords, DecodeError, EncodeError, Exception, ExceptionKind, Message, U64List},
+use tessera_abi::{
+    ring::MAX_MESSAGE_BYTES,
+    transfer::{COPY, MOVE, TransferEntry},
 };
+use tessera_schema::{generated::clients, message::Message};
 
-/// Bytes of the buffer for parameters: enough for every method.
-const PARAMS_BYTES: usize = 512;
-/// Bytes of the buffer for results: enough for every method, and for an exception with its reason.
-const RESULTS_BYTES: usize = 512;
-/// Bytes of a reason that a program keeps.
-const REASON_BYTES: usize = 80;
+/// A client over the calling thread's ring.
+pub trait Client: Sized {
+    /// The interface's id.
+    const ID: u64;
 
-/// Why a call did not give results.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum CallError {
-    /// The program was not granted a capability with this interface.
-    NotGranted(u64),
-    /// The transport's (negative) status: a negated `TransportError`.
-    Transport(i32),
-    /// The capability's exception.
-    Exception(ExceptionKind, Reason),
-    /// `cap_enter` failed: a negated `SystemCallError`.
-    SystemCall(i32),
-    /// The submission queue is full.
-    QueueFull,
-    /// More completions came for others than can be set aside.
-    TooManyOutstanding,
-    /// The parameters do not fit the buffer.
-    Encode(EncodeError),
-    /// The kernel's message is not what the schema says.
-    Decode(DecodeError),
-    /// The ring is in use: a call from within a call.
-    RingInUse,
-}
+    /// A client of any handle; the kernel checks it at each call.
+    fn from_handle(handle: u64) -> Self;
 
-impl From<EncodeError> for CallError {
-    fn from(error: EncodeError) -> Self {
-        Self::Encode(error)
+    /// The first capability with this interface that the program was started with.
+    fn granted() -> Result<Self, CallError> {
+        start::granted_interface(Self::ID).map(Self::from_handle).ok_or(CallError::NotGranted(Self::ID))
+    }
+
+    /// The capability that the program was started with under this name, if it has this interface.
+    fn named(name: &str) -> Result<Self, CallError> {
+        let grant = start::granted(name).filter(|grant| grant.interface == Self::ID);
+        grant.map(|grant| Self::from_handle(grant.handle)).ok_or(CallError::NotGranted(Self::ID))
     }
 }
 
-impl From<DecodeError> for CallError {
-    fn from(error: DecodeError) -> Self {
-        Self::Decode(error)
-    }
-}
+macro_rules! clients {
+    ($($(#[$documentation:meta])* $name:ident = $generated:ident;)*) => {
+        $(
+            $(#[$documentation])*
+            pub type $name = clients::$generated<OwnRing>;
 
-/// An exception's reason, cut to what fits.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Reason {
-    bytes: [u8; REASON_BYTES],
-    length: u8,
-}
+            impl Client for $name {
+                const ID: u64 = Self::INTERFACE;
 
-impl Reason {
-    fn new(text: &str) -> Self {
-        let mut length = text.len().min(REASON_BYTES);
-        while !text.is_char_boundary(length) {
-            length -= 1;
-        }
-        let mut bytes = [0; REASON_BYTES];
-        bytes[..length].copy_from_slice(&text.as_bytes()[..length]);
-        Self { bytes, length: length as u8 }
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        core::str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or("")
-    }
-}
-
-impl fmt::Debug for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.as_str())
-    }
-}
-
-/// Calls a method and gives its results to `decode`.
-fn call<'p, T>(
-    handle: u64,
-    (interface, method): (u64, u16),
-    params: &impl Message<'p>,
-    decode: impl FnOnce(&[u8]) -> Result<T, DecodeError>,
-) -> Result<T, CallError> {
-    let (mut encoded, mut results) = ([0; PARAMS_BYTES], [0; RESULTS_BYTES]);
-    let length = params.encode(&mut encoded)?;
-    let encoded = encoded.get(..length).unwrap_or(&[]);
-    let method = MethodId { interface, method };
-    let completed =
-        ring::with(|ring| ring.call(handle, method, encoded, &mut results)).ok_or(CallError::RingInUse)??;
-    match completed {
-        Completed::Results(length) => Ok(decode(results.get(..length).unwrap_or(&[]))?),
-        Completed::Exception(length) => {
-            let exception = Exception::decode(results.get(..length).unwrap_or(&[]))?;
-            Err(CallError::Exception(exception.kind, Reason::new(exception.reason)))
-        }
-    }
-}
-
-fn call_without_results<'p>(handle: u64, method: (u64, u16), params: &impl Message<'p>) -> Result<(), CallError> {
-    call(handle, method, params, |results| Empty::decode(results).map(|Empty {}| ()))
-}
-
-macro_rules! client {
-    ($(#[$documentation:meta])* $name:ident, $interface:expr) => {
-        $(#[$documentation])*
-        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        pub struct $name {
-            handle: u64,
-        }
-
-        impl $name {
-            /// The capability that the program was granted at its start.
-            pub fn granted() -> Result<Self, CallError> {
-                let handle = start::granted($interface).ok_or(CallError::NotGranted($interface))?;
-                Ok(Self { handle })
+                fn from_handle(handle: u64) -> Self {
+                    Self::new(OwnRing, handle)
+                }
             }
-
-            /// A client of any handle; the kernel checks it at each call.
-            pub const fn from_handle(handle: u64) -> Self {
-                Self { handle }
-            }
-
-            /// The handle.
-            pub const fn handle(self) -> u64 {
-                self.handle
-            }
-        }
+        )*
     };
 }
 
-client!(
+clients! {
     /// The system console.
-    Console,
-    console::ID
-);
-client!(
+    Console = Console;
+    /// The system console as a terminal.
+    Terminal = Terminal;
     /// The monotonic clock.
-    Timer,
-    timer::ID
-);
-client!(
-    /// Scheduling attributes of the calling thread.
-    SchedulingPolicy,
-    policy::ID
-);
-
-impl Console {
-    /// Writes up to [`print::LINE_BYTES`](crate::print::LINE_BYTES) bytes.
-    pub fn write(self, text: &[u8]) -> Result<(), CallError> {
-        call_without_results(self.handle, (console::ID, console::WRITE), &ConsoleWriteParams { text })
-    }
+    Timer = Timer;
+    /// Scheduling attributes of the calling thread, or of a thread whose handle is lent.
+    SchedulingPolicy = SchedulingPolicyCap;
+    /// Makes processes.
+    ProcessSpawner = ProcessSpawner;
+    /// A process.
+    ProcessHandle = ProcessHandle;
+    /// Makes threads of this process.
+    ThreadSpawner = ThreadSpawner;
+    /// A thread.
+    ThreadHandle = ThreadHandle;
+    /// The calling thread.
+    ThreadControl = ThreadControl;
+    /// The permission to park.
+    ParkSpace = ParkSpace;
+    /// Makes memory that can be shared.
+    MemoryFactory = MemoryFactory;
+    /// Memory that can be shared.
+    MemoryObject = MemoryObject;
+    /// Memory that can be read.
+    ReadOnlyMemory = ReadOnlyMemory;
+    /// This process's address space.
+    VirtualMemory = VirtualMemory;
+    /// Makes endpoints.
+    EndpointFactory = EndpointFactory;
+    /// The server's side of an endpoint.
+    Endpoint = Endpoint;
+    /// This process's capabilities.
+    CapabilityTable = CapabilityTable;
+    /// Revokes a capability.
+    Revoker = Revoker;
+    /// Looks at all processes and threads.
+    SystemInspector = SystemInspector;
+    /// Handles of all processes and threads.
+    SystemSupervisor = SystemSupervisor;
 }
 
-impl Timer {
-    /// Nanoseconds since boot.
-    pub fn now_ns(self) -> Result<u64, CallError> {
-        let decode = |results: &[u8]| TimerNowResults::decode(results).map(|results| results.now_ns);
-        call(self.handle, (timer::ID, timer::NOW), &Empty {}, decode)
-    }
-
-    /// Sleeps until the clock reads `deadline_ns`.
-    pub fn sleep_until(self, deadline_ns: u64) -> Result<(), CallError> {
-        call_without_results(self.handle, (timer::ID, timer::SLEEP), &TimerSleepParams { deadline_ns })
-    }
+/// A copy of this capability goes along.
+pub const fn copied(handle: u64) -> TransferEntry {
+    TransferEntry { handle, detail: COPY }
 }
 
-impl SchedulingPolicy {
-    /// Changes the weight, at once.
-    pub fn set_weight(self, weight: u16) -> Result<(), CallError> {
-        call_without_results(self.handle, (policy::ID, policy::SET_WEIGHT), &SetWeightParams { weight })
+/// This capability goes away with the message, if it is delivered.
+pub const fn moved(handle: u64) -> TransferEntry {
+    TransferEntry { handle, detail: MOVE }
+}
+
+/// A client of a server of the program's own making.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EndpointClient {
+    handle: u64,
+    interface: u64,
+}
+
+impl EndpointClient {
+    /// A client of this handle and interface; the kernel checks both at each call.
+    pub const fn new(handle: u64, interface: u64) -> Self {
+        Self { handle, interface }
     }
 
-    /// Changes the latency class, given by its ordinal.
-    pub fn set_latency_class(self, class: u16) -> Result<(), CallError> {
-        call_without_results(self.handle, (policy::ID, policy::SET_LATENCY_CLASS), &SetLatencyClassParams { class })
+    /// The capability that the program was started with under this name.
+    pub fn named(name: &str) -> Option<Self> {
+        start::granted(name).map(|grant| Self::new(grant.handle, grant.interface))
     }
 
-    /// Changes the permitted CPUs; when it returns, the thread runs on one of them.
-    pub fn set_affinity(self, cpus: CpuWords) -> Result<(), CallError> {
-        let params = SetAffinityParams { words: U64List::new(&cpus) };
-        call_without_results(self.handle, (policy::ID, policy::SET_AFFINITY), &params)
+    /// The handle.
+    pub const fn handle(&self) -> u64 {
+        self.handle
     }
 
-    /// What the kernel knows of this thread's scheduling.
-    pub fn snapshot(self) -> Result<SnapshotResults, CallError> {
-        call(self.handle, (policy::ID, policy::SNAPSHOT), &Empty {}, |results| SnapshotResults::decode(results))
+    /// Calls a method with any bytes. Gives how many bytes stand in `results`.
+    pub fn call(&self, method: u16, params: &[u8], results: &mut [u8]) -> Result<usize, CallError> {
+        ring::current().call(self.callee(method), params, &[], results, &mut []).map(|returned| returned.length)
+    }
+
+    /// Calls a method with capabilities. Gives how many bytes stand in `results`, and how many capabilities came along.
+    pub fn call_with(
+        &self,
+        method: u16,
+        params: &[u8],
+        lent: &[TransferEntry],
+        results: &mut [u8],
+        received: &mut [TransferEntry],
+    ) -> Result<ring::Returned, CallError> {
+        ring::current().call(self.callee(method), params, lent, results, received)
+    }
+
+    /// Calls a method whose parameters and results are structs of a schema. The results borrow from `buffer`.
+    pub fn invoke<'p, 'r, R: Message<'r>>(
+        &self,
+        method: u16,
+        params: &impl Message<'p>,
+        buffer: &'r mut [u8],
+    ) -> Result<R, CallError> {
+        let mut encoded = [0; MAX_MESSAGE_BYTES as usize];
+        let length = params.encode(&mut encoded)?;
+        let length = self.call(method, encoded.get(..length).unwrap_or_default(), buffer)?;
+        Ok(R::decode(buffer.get(..length).unwrap_or_default())?)
+    }
+
+    const fn callee(&self, method: u16) -> Callee {
+        Callee { handle: self.handle, method: MethodId { interface: self.interface, method } }
     }
 }

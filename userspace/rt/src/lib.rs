@@ -1,22 +1,39 @@
-//! The runtime that Tessera's user programs link: entry, ring, typed clients, printing, panics.
+//! The runtime that Tessera's user programs link: entry, rings, typed clients, threads and their synchronization, a heap,
+//! printing and logging, panics.
 //!
 //! A program is a `#![no_std] #![no_main]` crate with one line, `tessera_rt::entry!(main)`, where `main` is a
-//! `fn() -> i32` that gives the exit code. It has one thread, no allocator, and exactly the capabilities that its
-//! manifest entry grants. All memory unsafety of a program's dealings with the kernel is here: [`ring`] and [`start`]
-//! touch the shared pages, `arch` holds the entry and the two system calls.
-#![no_std]
+//! `fn() -> i32` that gives the exit code. It has exactly the capabilities that it was started with; what it was not
+//! granted, a thread or a clock for instance, answers [`CallError::NotGranted`]. With the feature `heap` it can allocate.
+//!
+//! All memory unsafety of a program's dealings with the kernel is here: [`ring`] and [`start`] touch the shared pages,
+//! [`thread`] hands stacks to new threads, `arch` holds the entries and the two system calls.
+#![cfg_attr(target_os = "none", no_std)]
+
+#[cfg(feature = "heap")]
+extern crate alloc;
 
 mod arch;
 pub mod client;
+mod error;
+#[cfg(feature = "heap")]
+mod heap;
+#[cfg(target_os = "none")]
 mod panic;
 pub mod print;
 pub mod ring;
 pub mod start;
+pub mod sync;
+pub mod thread;
+pub mod time;
+mod transport;
 
+#[cfg(target_os = "none")]
 pub use arch::{current_cpu, probe};
-pub use client::{CallError, Console, SchedulingPolicy, Timer};
+pub use client::{Client, Console, SchedulingPolicy, Timer};
+pub use error::{CallError, Reason};
 pub use tessera_abi as abi;
 pub use tessera_schema::{generated, message};
+pub use transport::OwnRing;
 
 /// The exit code of a program that panicked.
 pub const PANIC_EXIT_CODE: i32 = 101;

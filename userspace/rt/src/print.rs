@@ -1,6 +1,6 @@
 //! Printing without allocation: a line is put together on the stack and reaches the console as one write.
 
-use crate::Console;
+use crate::{Client, Console};
 use core::fmt::{self, Write};
 
 /// Bytes that one write carries.

@@ -1,130 +1,132 @@
-//! The program's side of its ring: fill submissions, enter the kernel, take completions.
+//! A thread's side of its ring: fill submissions, enter the kernel, take completions.
 //!
-//! Any number of submissions (up to the queue's size) may be outstanding; [`Ring::call`] keeps completions that it was
-//! not waiting for and hands them to the next [`Ring::complete`]. A program has one thread, so one borrow at a time is
-//! enough; a second one (a panic in the middle of a call) is refused.
+//! Each thread has a ring of its own, which its thread pointer names; [`current`] finds it. So nothing here is locked,
+//! and a [`Ring`] cannot leave its thread. Any number of operations (up to the kernel's limit) may be outstanding and
+//! complete in any order: whoever waits for one takes its completion out of the middle of the completion queue and leaves
+//! the others, in their order, to [`Ring::complete`].
+//!
+//! [`operations`] has a function for each operation that waits for its end.
+
+pub mod operations;
+#[cfg(feature = "heap")]
+pub mod pending;
 
 use crate::{CallError, arch};
 use core::{
-    cell::UnsafeCell,
-    ptr,
-    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    cell::Cell,
+    marker::PhantomData,
+    ptr::NonNull,
+    sync::atomic::{AtomicU32, Ordering},
 };
+pub use operations::{MethodId, Returned};
 use tessera_abi::{
     ring::{
-        CQ_ENTRIES, CompletionEntry, EXCEPTION, MAX_MESSAGE_BYTES, Operation, RING_PAGES, SQ_ENTRIES, SubmissionEntry,
+        CQ_ENTRIES, CompletionEntry, Operation, PROGRAM_AREA, RING_PAGES, SQ_ENTRIES, SQE_BYTES, SubmissionEntry,
         header,
     },
     system_call::WAIT_FOREVER,
 };
 
 const PAGE_BYTES: usize = 4096;
-/// Completions that a call may set aside.
-const SET_ASIDE: usize = 16;
+/// User data with this bit is the runtime's: completions that somebody waits for.
+const AWAITED: u64 = 1 << 63;
 
-/// The ring and what the program keeps beside it.
-pub struct Ring {
-    base: *mut u8,
-    next_user_data: u64,
+/// What the runtime keeps in the program's part of the header page. All zero is how it begins.
+#[repr(C)]
+struct ProgramArea {
+    /// The kernel's word at `SELF_ADDRESS`.
+    self_address: u64,
+    next_user_data: Cell<u64>,
     /// Submissions whose completion was not taken out of the queue.
-    outstanding: u32,
-    set_aside: [Option<CompletionEntry>; SET_ASIDE],
+    outstanding: Cell<u32>,
+}
+
+/// Where in the header page the last messages of a thread stand, behind [`ProgramArea`].
+const LAST_MESSAGES: usize = PROGRAM_AREA + 64;
+
+const _: () = assert!(size_of::<ProgramArea>() <= LAST_MESSAGES - PROGRAM_AREA);
+
+/// The calling thread's ring.
+#[derive(Clone, Copy)]
+pub struct Ring {
+    base: NonNull<u8>,
+    /// Only its own thread uses a ring.
+    own: PhantomData<*mut u8>,
 }
 
 /// The submission queue is full: enter the kernel first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct QueueFull;
 
-/// A method: the interface's id and the method's ordinal in it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct MethodId {
-    /// The interface's id.
-    pub interface: u64,
-    /// The method's ordinal.
-    pub method: u16,
-}
-
-/// How a call completed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Completed {
-    /// The results' bytes.
-    Results(usize),
-    /// The exception's bytes.
-    Exception(usize),
-}
-
-struct Shared {
-    taken: AtomicBool,
-    ring: UnsafeCell<Ring>,
-}
-
-// SAFETY: `with` lets one borrow at a time through, and a program has one thread.
-unsafe impl Sync for Shared {}
-
-static SHARED: Shared = Shared {
-    taken: AtomicBool::new(true),
-    ring: UnsafeCell::new(Ring {
-        base: ptr::null_mut(),
-        next_user_data: 1 << 63,
-        outstanding: 0,
-        set_aside: [None; SET_ASIDE],
-    }),
-};
-
-/// Makes the ring at `address` the program's.
-///
-/// # Safety
-///
-/// `address` is that of the ring that the kernel mapped for this thread, and this is called once.
-pub unsafe fn initialize(address: usize) {
-    // SAFETY: `taken` is set from the start, so nobody else has a reference before the store below.
-    unsafe { (*SHARED.ring.get()).base = address as *mut u8 };
-    SHARED.taken.store(false, Ordering::Release);
-}
-
-/// Runs `work` with the ring, or gives `None` if it is in use (or not there yet).
-pub fn with<T>(work: impl FnOnce(&mut Ring) -> T) -> Option<T> {
-    if SHARED.taken.swap(true, Ordering::Acquire) {
-        return None;
+impl From<QueueFull> for CallError {
+    fn from(QueueFull: QueueFull) -> Self {
+        Self::QueueFull
     }
-    // SAFETY: the swap above saw the ring free, so this is the only reference until `taken` is cleared.
-    let result = work(unsafe { &mut *SHARED.ring.get() });
-    SHARED.taken.store(false, Ordering::Release);
-    Some(result)
+}
+
+/// The calling thread's ring.
+pub fn current() -> Ring {
+    let base = NonNull::new(core::ptr::with_exposed_provenance_mut(arch::ring_address()));
+    // Without a ring there is no way to say what went wrong.
+    let Some(base) = base else { crate::exit(crate::PANIC_EXIT_CODE) };
+    Ring { base, own: PhantomData }
 }
 
 impl Ring {
     fn word(&self, offset: usize) -> &AtomicU32 {
-        // SAFETY: the offsets are those of aligned `u32` words in the header page, which stays mapped; kernel and
-        // program touch them as atomics alone.
-        unsafe { AtomicU32::from_ptr(self.base.wrapping_add(offset).cast()) }
+        // SAFETY: the offsets are those of aligned `u32` words in the header page, which stays mapped as long as the
+        // thread lives; kernel and program touch them as atomics alone.
+        unsafe { AtomicU32::from_ptr(self.base.as_ptr().wrapping_add(offset).cast()) }
+    }
+
+    fn area(&self) -> &ProgramArea {
+        let area = self.base.as_ptr().wrapping_add(PROGRAM_AREA).cast::<ProgramArea>();
+        // SAFETY: the header page from `PROGRAM_AREA` on belongs to the program, is mapped, aligned, zero at first, and
+        // used by this thread alone, through cells.
+        unsafe { &*area }
+    }
+
+    fn submission(&self, index: u32) -> *mut SubmissionEntry {
+        let offset = PAGE_BYTES + (index % SQ_ENTRIES) as usize * SQE_BYTES;
+        self.base.as_ptr().wrapping_add(offset).cast()
+    }
+
+    fn completion(&self, index: u32) -> *mut CompletionEntry {
+        let offset = (RING_PAGES - 1) * PAGE_BYTES + (index % CQ_ENTRIES) as usize * size_of::<CompletionEntry>();
+        self.base.as_ptr().wrapping_add(offset).cast()
+    }
+
+    /// How many submissions the queue has room for.
+    pub fn submission_room(&self) -> u32 {
+        let tail = self.word(header::SQ_TAIL).load(Ordering::Relaxed);
+        let head = self.word(header::SQ_HEAD).load(Ordering::Acquire);
+        SQ_ENTRIES.saturating_sub(tail.wrapping_sub(head))
     }
 
     /// Puts a submission into the queue. The kernel sees it when the program next enters.
     ///
     /// # Safety
     ///
-    /// If the entry is a CALL whose addresses lie in memory of this program, then the results buffer stays alive and
-    /// untouched until the completion was taken, and the parameters until the program has entered the kernel. The
-    /// highest bit of the user data is clear: [`Ring::call`] knows its own completions by it.
-    pub unsafe fn submit(&mut self, entry: &SubmissionEntry) -> Result<(), QueueFull> {
+    /// What the entry points at, if it is memory of this program, stays alive until the completion was taken: what the
+    /// kernel writes to is untouched by others as long. The highest bit of the user data is clear: the runtime knows its
+    /// own completions by it.
+    pub unsafe fn submit(&self, entry: &SubmissionEntry) -> Result<(), QueueFull> {
         let tail = self.word(header::SQ_TAIL).load(Ordering::Relaxed);
-        let head = self.word(header::SQ_HEAD).load(Ordering::Acquire);
-        if tail.wrapping_sub(head) >= SQ_ENTRIES {
+        if self.submission_room() == 0 {
             return Err(QueueFull);
         }
-        let slot = PAGE_BYTES + (tail % SQ_ENTRIES) as usize * size_of::<SubmissionEntry>();
         // SAFETY: the slot lies in the ring's second page, is aligned, and free: the kernel has consumed what stood
         // there, as its head says.
-        unsafe { self.base.wrapping_add(slot).cast::<SubmissionEntry>().write(*entry) };
+        unsafe { self.submission(tail).write(*entry) };
         self.word(header::SQ_TAIL).store(tail.wrapping_add(1), Ordering::Release);
-        self.outstanding = self.outstanding.saturating_add(1);
+        let outstanding = &self.area().outstanding;
+        outstanding.set(outstanding.get().saturating_add(1));
         Ok(())
     }
 
     /// Submits a NOP, which completes with `argument` as its value. Its user data has 32 bits, so that it is never taken
-    /// for a call's.
-    pub fn submit_nop(&mut self, user_data: u32, argument: u64) -> Result<(), QueueFull> {
+    /// for the runtime's.
+    pub fn submit_nop(&self, user_data: u32, argument: u64) -> Result<(), QueueFull> {
         let user_data = user_data.into();
         let entry = SubmissionEntry { operation: Operation::Nop as u8, user_data, argument, ..Default::default() };
         // SAFETY: a NOP has no buffers.
@@ -133,7 +135,7 @@ impl Ring {
 
     /// Enters the kernel, which consumes the submissions, until `min_complete` completions wait or the time is over.
     /// Gives how many wait.
-    pub fn enter(&mut self, min_complete: u32, timeout_ns: u64) -> Result<u32, CallError> {
+    pub fn enter(&self, min_complete: u32, timeout_ns: u64) -> Result<u32, CallError> {
         match arch::cap_enter(min_complete, timeout_ns) {
             error @ ..0 => Err(CallError::SystemCall(error as i32)),
             waiting => Ok(waiting as u32),
@@ -141,75 +143,92 @@ impl Ring {
     }
 
     /// Takes the next completion.
-    pub fn complete(&mut self) -> Option<CompletionEntry> {
-        let set_aside = self.set_aside.iter_mut().find_map(Option::take);
-        set_aside.or_else(|| self.complete_fresh())
+    pub fn complete(&self) -> Option<CompletionEntry> {
+        self.take(|_| true)
     }
 
-    fn complete_fresh(&mut self) -> Option<CompletionEntry> {
+    /// How many completions wait to be taken.
+    pub fn waiting(&self) -> u32 {
         let head = self.word(header::CQ_HEAD).load(Ordering::Relaxed);
-        let tail = self.word(header::CQ_TAIL).load(Ordering::Acquire);
-        if head == tail {
-            return None;
+        self.word(header::CQ_TAIL).load(Ordering::Acquire).wrapping_sub(head).min(CQ_ENTRIES)
+    }
+
+    /// Takes the first completion that matches; the others stay, in their order.
+    fn take(&self, matches: impl Fn(&CompletionEntry) -> bool) -> Option<CompletionEntry> {
+        let head = self.word(header::CQ_HEAD).load(Ordering::Relaxed);
+        let (found, entry) = (0..self.waiting()).find_map(|place| {
+            // SAFETY: the slot lies in the ring's third page, is aligned, and was filled by the kernel, as its tail says.
+            let entry = unsafe { self.completion(head.wrapping_add(place)).read() };
+            matches(&entry).then_some((place, entry))
+        })?;
+        for place in (0..found).rev() {
+            let (from, to) = (head.wrapping_add(place), head.wrapping_add(place + 1));
+            // SAFETY: both slots lie between the program's head and the kernel's tail, so they are the program's; the
+            // kernel writes at its tail alone.
+            unsafe { self.completion(to).copy_from_nonoverlapping(self.completion(from), 1) };
         }
-        let slot = (RING_PAGES - 1) * PAGE_BYTES + (head % CQ_ENTRIES) as usize * size_of::<CompletionEntry>();
-        // SAFETY: the slot lies in the ring's third page, is aligned, and was filled by the kernel, as its tail says.
-        let entry = unsafe { self.base.wrapping_add(slot).cast::<CompletionEntry>().read() };
         self.word(header::CQ_HEAD).store(head.wrapping_add(1), Ordering::Release);
-        self.outstanding = self.outstanding.saturating_sub(1);
+        let outstanding = &self.area().outstanding;
+        outstanding.set(outstanding.get().saturating_sub(1));
         Some(entry)
     }
 
-    /// Calls a method with these parameters and waits for its completion. The results or the exception are in
-    /// `results`. Refused if more completions could come before than can be set aside: a call that was submitted must be
-    /// waited for, since the kernel writes to `results`.
-    pub fn call(
-        &mut self,
-        handle: u64,
-        method: MethodId,
-        params: &[u8],
-        results: &mut [u8],
-    ) -> Result<Completed, CallError> {
-        let set_aside = self.set_aside.iter().flatten().count();
-        if set_aside + self.outstanding as usize > SET_ASIDE {
+    /// Submits an entry whose completion somebody will wait for. Gives its user data.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Ring::submit`], but for the user data, which this function gives.
+    unsafe fn submit_awaited(&self, entry: SubmissionEntry) -> Result<u64, CallError> {
+        let area = self.area();
+        // With so many, this operation's completion could wait in the kernel for room that nobody makes.
+        if area.outstanding.get() >= CQ_ENTRIES {
             return Err(CallError::TooManyOutstanding);
         }
-        let user_data = self.next_user_data;
-        self.next_user_data = user_data.wrapping_add(1) | 1 << 63;
-        let entry = SubmissionEntry {
-            operation: Operation::Call as u8,
-            method: method.method,
-            params_len: u32::try_from(params.len()).unwrap_or(u32::MAX),
-            handle,
-            user_data,
-            interface: method.interface,
-            params: params.as_ptr().addr() as u64,
-            results: results.as_mut_ptr().expose_provenance() as u64,
-            results_len: results.len().min(MAX_MESSAGE_BYTES as usize) as u32,
-            ..Default::default()
-        };
-        // SAFETY: both buffers live until `wait_for` has seen the completion.
-        unsafe { self.submit(&entry) }.map_err(|QueueFull| CallError::QueueFull)?;
-        let completion = self.wait_for(user_data)?;
-        match completion.status {
-            error @ ..0 => Err(CallError::Transport(error)),
-            bytes if completion.flags & EXCEPTION != 0 => Ok(Completed::Exception(bytes as usize)),
-            bytes => Ok(Completed::Results(bytes as usize)),
+        let user_data = area.next_user_data.get() | AWAITED;
+        area.next_user_data.set(user_data.wrapping_add(1));
+        let entry = SubmissionEntry { user_data, ..entry };
+        // SAFETY: the caller keeps what the entry points at.
+        if unsafe { self.submit(&entry) }.is_err() {
+            self.enter(0, 0)?;
+            // SAFETY: as above.
+            unsafe { self.submit(&entry) }?;
+        }
+        Ok(user_data)
+    }
+
+    /// Waits for the completion with this user data.
+    fn wait_for(&self, user_data: u64) -> Result<CompletionEntry, CallError> {
+        loop {
+            if let Some(entry) = self.take(|entry| entry.user_data == user_data) {
+                return Ok(entry);
+            }
+            // Those that wait are not it, and no more than the queue holds were submitted.
+            self.enter(self.waiting() + 1, WAIT_FOREVER)?;
         }
     }
 
-    fn wait_for(&mut self, user_data: u64) -> Result<CompletionEntry, CallError> {
-        loop {
-            while let Some(entry) = self.complete_fresh() {
-                if entry.user_data == user_data {
-                    return Ok(entry);
-                }
-                // There is a free one: `call` has counted.
-                if let Some(free) = self.set_aside.iter_mut().find(|slot| slot.is_none()) {
-                    *free = Some(entry);
-                }
-            }
-            self.enter(1, WAIT_FOREVER)?;
-        }
+    /// Submits an entry and waits for its completion; a negative status is an error.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Ring::submit`], but for the user data. Nothing has to live longer than this call.
+    unsafe fn perform(&self, entry: SubmissionEntry) -> Result<CompletionEntry, CallError> {
+        // SAFETY: the caller keeps what the entry points at until the wait is over.
+        let user_data = unsafe { self.submit_awaited(entry) }?;
+        succeeded(self.wait_for(user_data)?)
+    }
+
+    /// The bytes behind the runtime's own in the header page, from `offset` on, for the last messages of a thread.
+    fn last_messages(&self, offset: usize) -> NonNull<u8> {
+        // SAFETY: the sum is clamped to the header page.
+        unsafe { self.base.add((LAST_MESSAGES + offset).min(PAGE_BYTES)) }
     }
 }
+
+/// A negative status is an error of the transport.
+fn succeeded(completion: CompletionEntry) -> Result<CompletionEntry, CallError> {
+    if completion.status < 0 { Err(CallError::Transport(completion.status)) } else { Ok(completion) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -23,12 +23,12 @@ const HOST_PACKAGES: [&str; 8] = [
 ];
 
 /// Packages of the programs; the libraries below them are linted and built with them.
-const PROGRAM_PACKAGES: [&str; 2] = ["tessera-rt", "demos"];
+const PROGRAM_PACKAGES: [&str; 3] = ["tessera-rt", "services", "demos"];
 
 /// What is built for the bare machine. Kernel and programs apart, because one call would unite the features of the
 /// libraries that both use.
-fn bare_packages(target: Target) -> [(&'static str, [&'static str; 2]); 2] {
-    [("kernel", [target.platform(), target.architecture_crate()]), ("programs", PROGRAM_PACKAGES)]
+fn bare_packages(target: Target) -> [(&'static str, Vec<&'static str>); 2] {
+    [("kernel", vec![target.platform(), target.architecture_crate()]), ("programs", PROGRAM_PACKAGES.to_vec())]
 }
 
 /// cargo allows one build at a time in a target folder, but one step's tests run while another's are being built.
@@ -55,6 +55,9 @@ pub fn phases(toolchain: Toolchain, kernels: &Kernels) -> Vec<Phase> {
         }
     }
     steps.push(test_step("tests on the host", toolchain, &with_host_packages(&[], &[]), &[]));
+    // What the programs' libraries decide is tested on the host; their binaries are for the bare machine alone.
+    let libraries = ["--lib", "--package", "tessera-rt", "--features", "tessera-rt/heap", "--package", "services"];
+    steps.push(test_step("tests of the programs' libraries", toolchain, &libraries, &[]));
     steps.push(cargo_step(
         "generated code is current",
         toolchain,

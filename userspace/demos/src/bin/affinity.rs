@@ -8,8 +8,8 @@
 use core::sync::atomic::Ordering;
 use demos::{Findings, number, work};
 use tessera_rt::{
-    CallError, SchedulingPolicy, current_cpu,
-    message::{CPU_WORDS, CpuWords, ExceptionKind},
+    CallError, Client, SchedulingPolicy, current_cpu,
+    message::{CPU_WORDS, CpuWords, ExceptionKind, U64List},
     start,
 };
 
@@ -50,7 +50,7 @@ fn free(findings: &mut Findings) -> Result<(), CallError> {
             // Instances start at different CPUs and stride differently, so that they cross each other.
             let cpu = (step * (round % 3 + 1) + start::instance() + round) % cpus;
             let words = if round % 2 == 0 { mask(&[cpu]) } else { mask(&[cpu, (cpu + 1) % cpus]) };
-            policy.set_affinity(words)?;
+            policy.set_affinity(U64List::new(&words))?;
             stay_within(findings, &words);
             start::progress().fetch_add(1, Ordering::Relaxed);
         }
@@ -85,15 +85,15 @@ fn stay_within(findings: &mut Findings, words: &CpuWords) {
 fn confined(findings: &mut Findings) -> Result<(), CallError> {
     let policy = SchedulingPolicy::granted()?;
     let refused = |outcome| matches!(outcome, Err(CallError::Exception(ExceptionKind::InvalidArgument, _)));
-    let nowhere = policy.set_affinity([0; CPU_WORDS]);
+    let nowhere = policy.set_affinity(U64List::new(&[0; CPU_WORDS]));
     findings.check(refused(nowhere), format_args!("an empty mask gave {nowhere:?}"));
-    let absent = policy.set_affinity(mask(&[511]));
+    let absent = policy.set_affinity(U64List::new(&mask(&[511])));
     findings.check(refused(absent), format_args!("a mask of CPU 511 alone gave {absent:?}"));
     if start::cpus() > 1 {
-        let wider = policy.set_affinity(mask(&[0, 1]));
+        let wider = policy.set_affinity(U64List::new(&mask(&[0, 1])));
         findings.check(refused(wider), format_args!("a mask wider than the spawner's gave {wider:?}"));
     }
-    let same = policy.set_affinity(mask(&[0]));
+    let same = policy.set_affinity(U64List::new(&mask(&[0])));
     findings.check(same.is_ok(), format_args!("the spawner's own mask gave {same:?}"));
     stay_within(findings, &mask(&[0]));
     Ok(())

@@ -7,8 +7,8 @@
 use core::{hint, ptr, sync::atomic::Ordering};
 use demos::{Findings, number, work};
 use tessera_rt::{
-    CallError, SchedulingPolicy, Timer,
-    message::CPU_WORDS,
+    CallError, Client, SchedulingPolicy, Timer,
+    message::{CPU_WORDS, U64List},
     probe::{self, Registers},
     start,
 };
@@ -41,12 +41,12 @@ fn keep_registers(findings: &mut Findings, killed: bool) -> Result<(), CallError
         probe::disturb_control();
         (0..500).for_each(|_| work());
         findings.check(probe::read() == pattern, format_args!("registers changed while running, round {round}"));
-        timer.sleep_until(timer.now_ns()? + 1_000_000)?;
+        timer.sleep(timer.now()?.now_ns + 1_000_000)?;
         findings.check(probe::read() == pattern, format_args!("registers changed over a sleep, round {round}"));
         let mut words = [0; CPU_WORDS];
         let cpu = (round + start::instance()) % cpus;
         words[cpu as usize / 64] = 1 << (cpu % 64);
-        policy.set_affinity(words)?;
+        policy.set_affinity(U64List::new(&words))?;
         findings.check(probe::read() == pattern, format_args!("registers changed over a migration, round {round}"));
         findings.check(!probe::control_is_clean(), format_args!("the control word was lost, round {round}"));
         start::progress().fetch_add(1, Ordering::Relaxed);

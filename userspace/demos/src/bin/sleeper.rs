@@ -6,7 +6,7 @@
 
 use core::sync::atomic::Ordering;
 use demos::{number, work};
-use tessera_rt::{CallError, SchedulingPolicy, Timer, println, start};
+use tessera_rt::{CallError, Client, SchedulingPolicy, Timer, println, start};
 
 tessera_rt::entry!(main);
 
@@ -26,13 +26,13 @@ fn run() -> Result<(), CallError> {
     let (rounds, pieces) = (number(1).unwrap_or(0), number(2).unwrap_or(1));
     let before = policy.snapshot()?;
     let (mut latest_ns, mut late_sum_ns) = (0, 0);
-    let mut deadline = timer.now_ns()?;
+    let mut deadline = timer.now()?.now_ns;
     let mut round = 0;
     while rounds == 0 || round < rounds {
         // A program that fell behind by more than a period goes on from now; it does not catch up in a burst.
-        deadline = (deadline + period_ns).max(timer.now_ns()?);
-        timer.sleep_until(deadline)?;
-        let late_ns = timer.now_ns()?.saturating_sub(deadline);
+        deadline = (deadline + period_ns).max(timer.now()?.now_ns);
+        timer.sleep(deadline)?;
+        let late_ns = timer.now()?.now_ns.saturating_sub(deadline);
         latest_ns = late_ns.max(latest_ns);
         late_sum_ns += late_ns;
         (0..pieces).for_each(|_| work());

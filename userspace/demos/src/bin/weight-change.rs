@@ -8,7 +8,7 @@
 #![no_main]
 
 use demos::{Findings, number, work};
-use tessera_rt::{CallError, SchedulingPolicy, Timer, generated::messages::SnapshotResults, println, start};
+use tessera_rt::{CallError, Client, SchedulingPolicy, Timer, generated::messages::SnapshotResults, println, start};
 
 tessera_rt::entry!(main);
 
@@ -31,11 +31,11 @@ fn run(findings: &mut Findings) -> Result<(), CallError> {
     let heavy = start::argument(0) == Some("heavy");
     let window_ns = number(1).unwrap_or(WINDOW_NS);
     // Both instances compute the same moment: the next multiple that is far enough away.
-    let begin = (timer.now_ns()? + LEAD_NS).next_multiple_of(SLOT_NS);
+    let begin = (timer.now()?.now_ns + LEAD_NS).next_multiple_of(SLOT_NS);
     if heavy {
         policy.set_weight(HEAVY_WEIGHT)?;
     }
-    timer.sleep_until(begin)?;
+    timer.sleep(begin)?;
     let weight = if heavy { HEAVY_WEIGHT } else { BASELINE_WEIGHT };
     let other = if heavy || start::argument(0) == Some("equal") { BASELINE_WEIGHT } else { HEAVY_WEIGHT };
     let of = u64::from(weight) + u64::from(other);
@@ -57,7 +57,7 @@ struct Window {
 
 fn compete(findings: &mut Findings, timer: Timer, policy: SchedulingPolicy, window: Window) -> Result<(), CallError> {
     let before = policy.snapshot()?;
-    while timer.now_ns()? < window.end {
+    while timer.now()?.now_ns < window.end {
         (0..64).for_each(|_| work());
     }
     let after = policy.snapshot()?;

@@ -1,16 +1,25 @@
-//! The one place that knows the machine: entry, the two system calls, the current CPU.
+//! The one place that knows the machine: entries, the two system calls, the thread pointer, the current CPU.
+//!
+//! On a host, where the tests of this crate run, a fake stands in for the kernel.
 
 cfg_if::cfg_if! {
-    if #[cfg(target_arch = "x86_64")] {
+    if #[cfg(not(target_os = "none"))] {
+        mod host;
+        use host as machine;
+        #[cfg(test)]
+        pub use host::become_thread;
+    } else if #[cfg(target_arch = "x86_64")] {
         mod x86_64;
         use x86_64 as machine;
+        pub use machine::{current_cpu, probe};
     } else if #[cfg(target_arch = "aarch64")] {
         mod aarch64;
         use aarch64 as machine;
+        pub use machine::{current_cpu, probe};
     }
 }
 
-pub use machine::{current_cpu, probe};
+pub use machine::{enter_and_end, ring_address, thread_entry};
 use tessera_abi::system_call;
 
 /// `cap_enter`: hands the submission queue to the kernel and waits for completions. Negative: a `SystemCallError`.

@@ -22,6 +22,7 @@ fn everything(findings: &mut Findings) -> Result<(), CallError> {
     findings.check(start::cpus() > 0, format_args!("no CPU"));
     values::nop(findings)?;
     values::many_outstanding(findings)?;
+    values::calls_among_others(findings)?;
     values::time(findings)?;
     values::scheduling(findings)?;
     values::out_of_range(findings)?;

@@ -1,0 +1,1 @@
+//! The ring's program side against a fake kernel.

@@ -1,0 +1,1 @@
+//! The synchronization types under threads of the host.
