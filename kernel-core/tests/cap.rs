@@ -14,6 +14,7 @@ fn contents(table: &Table<u32>) -> Vec<u32> {
     let mut next = 0;
     let walk = std::iter::from_fn(|| {
         let (handle, &object) = table.next_after(next)?;
+        assert!(handle.slot() >= next);
         next = handle.slot() + 1;
         Some(object)
     });
