@@ -6,30 +6,32 @@ use crate::{
     start::{Prepared, prepare},
     test_machine::{PoweredOff, Script, TestMachine, User},
 };
-use alloc::{boxed::Box, collections::BTreeMap, format, string::String, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap, string::String, sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicU64, Ordering};
 use hal::{Access, BootInfo, CpuId, ExitStatus, Fault, FaultKind, SchedHal, SystemCall, Trap, VirtualAddress};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tessera_abi::{
     ring::{EXCEPTION, Operation, SubmissionEntry, TransportError},
     system_call::{CAP_ENTER, EXIT, WAIT_FOREVER},
+    transfer::{COPY, counts},
 };
 use tessera_schema::{
     build,
     generated::{
-        interfaces::{console, scheduling_policy_cap as policy, timer},
+        interfaces::{console, process_handle, process_spawner, scheduling_policy_cap as policy, timer},
         messages::{
-            ConsoleWriteParams, SetAffinityParams, SetLatencyClassParams, SetWeightParams, SnapshotResults,
-            TimerSleepParams,
+            ConsoleWriteParams, ProcessEnding, SetAffinityParams, SetLatencyClassParams, SetWeightParams,
+            SnapshotResults, SpawnParams, TimerSleepParams,
         },
     },
     message::{EncodeError, Exception, ExceptionKind, Message, U64List},
 };
 
 /// Runs programs until the machine is powered off.
-fn run(machine: &'static TestMachine, command_line: &'static str, manifest: &str) -> ExitStatus {
+fn run(machine: &'static TestMachine, command_line: &'static str) -> ExitStatus {
+    let manifest = "[[program]]\nname = \"a\"\n[[program]]\nname = \"b\"\n";
     let source: build::ManifestSource = build::parse("test.toml", manifest).unwrap_or_else(|error| panic!("{error}"));
-    let binaries: BTreeMap<String, Vec<u8>> = ["a", "b", "c"]
+    let binaries: BTreeMap<String, Vec<u8>> = ["init", "a", "b"]
         .into_iter()
         .zip(0..)
         .map(|(name, at)| (name.into(), elf::tests::small_program(entry(at))))
@@ -48,10 +50,8 @@ fn boot(machine: &'static TestMachine, command_line: &'static str, initrd: Optio
     let end = catch_unwind(AssertUnwindSafe(|| match prepare(machine, &boot) {
         Ok(Prepared::Run(kernel)) => {
             machine.set_pager(Box::new(|address| {
-                let spaces = kernel.threads.iter().map(|thread| &thread.process.space);
-                for space in spaces.filter(|space| space.loaded_on().contains(CpuId::BOOT)) {
-                    assert!(space.fault(address, Access::READ).is_ok(), "a script may not use {address}");
-                }
+                let (process, _) = kernel.find_loaded().expect("a script runs");
+                assert!(process.space.fault(address, Access::READ).is_ok(), "a script may not use {address}");
             }));
             cpu_loop::run(kernel, CpuId::BOOT)
         }
@@ -79,17 +79,19 @@ const RESULTS: usize = 4096;
 fn handle(user: &User<'_>, interface: u64) -> u64 {
     let grants = core::mem::offset_of!(tessera_abi::start::StartPage, grants);
     (0..16)
-        .map(|index| grants + index * 16)
+        .map(|index| grants + index * size_of::<tessera_abi::start::Grant>())
         .find(|&at| user.start_page(at) == interface)
         .map_or(0, |at| user.start_page(at + 8))
 }
 
-/// A call of one of the three objects.
+/// A call of one of the objects that the tests use.
 #[derive(Clone, Copy)]
 enum Request<'a> {
     Console(console::Call<'a>),
     Timer(timer::Call),
     Policy(policy::Call<'a>),
+    Spawner(process_spawner::Call<'a>),
+    Process(process_handle::Call),
 }
 
 impl Request<'_> {
@@ -98,6 +100,8 @@ impl Request<'_> {
             Self::Console(call) => (console::ID, call.method(), call.encode(buffer)?),
             Self::Timer(call) => (timer::ID, call.method(), call.encode(buffer)?),
             Self::Policy(call) => (policy::ID, call.method(), call.encode(buffer)?),
+            Self::Spawner(call) => (process_spawner::ID, call.method(), call.encode(buffer)?),
+            Self::Process(call) => (process_handle::ID, call.method(), call.encode(buffer)?),
         })
     }
 }
@@ -152,7 +156,73 @@ macro_rules! script {
     ($($step:expr),* $(,)?) => { steps(Vec::from([$(Box::new($step) as Script),*])) };
 }
 
-const ONE: &str = "[[program]]\nname = \"a\"\n";
+/// Where the arrays of capabilities stand, and the bytes of one.
+const ARRAYS: usize = 16384;
+const ARRAY_BYTES: usize = 512;
+
+/// A call of the capability with this handle.
+fn call_of(user: &User<'_>, handle: u64, request: &Request<'_>, user_data: u64) -> SubmissionEntry {
+    SubmissionEntry { handle, ..call_entry(user, request, user_data) }
+}
+
+/// Where the array of this submission stands.
+fn array(user: &User<'_>, user_data: u64) -> u64 {
+    user.stack(ARRAYS - user_data as usize * ARRAY_BYTES)
+}
+
+/// The submission that makes a process of a binary, with copies of the grants that have these interfaces.
+fn spawn_entry(user: &User<'_>, binary: &str, weight: u16, grants: &[(&str, u64)], user_data: u64) -> SubmissionEntry {
+    let names: Vec<&str> = grants.iter().map(|(name, _)| *name).collect();
+    let names = names.join(" ");
+    let params = SpawnParams { binary, name: binary, grant_names: &names, weight, ..Default::default() };
+    let at = array(user, user_data);
+    for (index, (_, interface)) in grants.iter().enumerate() {
+        user.write(at + index as u64 * 16, &handle(user, *interface).to_ne_bytes());
+        user.write(at + index as u64 * 16 + 8, &COPY.to_ne_bytes());
+    }
+    let entry = call_entry(user, &Request::Spawner(process_spawner::Call::Spawn(params)), user_data);
+    SubmissionEntry { capabilities: counts(grants.len() as u16, 1), argument: at, ..entry }
+}
+
+/// The handle that the submission with this number got.
+fn received(user: &User<'_>, user_data: u64) -> u64 {
+    u64::from_ne_bytes(user.read(array(user, user_data), 1).try_into().unwrap())
+}
+
+/// The results that the submission with this number got.
+fn results(user: &User<'_>, user_data: u64, status: i32) -> Vec<u8> {
+    user.read(user.stack(RESULTS - user_data as usize * 256), status as usize / 8)
+}
+
+const START: Request<'_> = Request::Process(process_handle::Call::Start);
+const WAIT: Request<'_> = Request::Process(process_handle::Call::Wait);
+
+/// A script for `init` that spawns these programs with these grants, starts them together, waits for all, and exits.
+fn spawning(programs: &'static [(&'static str, u16)], grants: &'static [(&'static str, u64)]) -> Script {
+    let count = programs.len();
+    script![
+        move |user: &mut User<'_>| {
+            for (user_data, (binary, weight)) in programs.iter().enumerate() {
+                let entry = spawn_entry(user, binary, *weight, grants, user_data as u64);
+                user.submit(&entry);
+            }
+            enter(count, WAIT_FOREVER)
+        },
+        move |user: &mut User<'_>| {
+            for number in 0..count as u64 {
+                let (user_data, status, flags, _) = user.completion(number);
+                assert!(status > 0 && flags == 0, "spawn {user_data}: {status} {flags}");
+                let process = received(user, user_data);
+                for (request, user_data) in [(START, user_data + 8), (WAIT, user_data + 4)] {
+                    let entry = call_of(user, process, &request, user_data);
+                    user.submit(&entry);
+                }
+            }
+            enter(3 * count, WAIT_FOREVER)
+        },
+        |_: &mut User<'_>| exit(0),
+    ]
+}
 
 #[test]
 fn a_program_calls_every_object_and_exits() {
@@ -191,10 +261,10 @@ fn a_program_calls_every_object_and_exits() {
             },
         ],
     );
-    assert_eq!(run(machine, "", ONE), ExitStatus::Success);
+    assert_eq!(run(machine, ""), ExitStatus::Success);
     let output = machine.output();
-    assert!(output.contains("\na.0: hello\n"), "{output}");
-    assert!(output.contains("{\"tessera\":\"exit\",\"name\":\"a\",\"instance\":0,\"code\":0}\n"), "{output}");
+    assert!(output.contains("\ninit.0: hello\n"), "{output}");
+    assert!(output.contains("{\"tessera\":\"exit\",\"name\":\"init\",\"instance\":0,\"code\":0}\n"), "{output}");
     assert!(output.contains("\"progress\":1}"), "{output}");
     assert!(output.ends_with("\"reason\":\"all programs have exited\",\"status\":\"success\"}\n"), "{output}");
 }
@@ -210,7 +280,7 @@ fn bad_submissions_get_their_typed_error_and_change_nothing() {
                 let bad = [
                     SubmissionEntry { operation: 9, ..good },
                     SubmissionEntry { flags: 1, ..good },
-                    SubmissionEntry { handle: good.handle + 7, ..good },
+                    SubmissionEntry { handle: good.handle + 100, ..good },
                     SubmissionEntry { interface: timer::ID, ..good },
                     SubmissionEntry { params: 0xffff_8000_0000_0000, ..good },
                     SubmissionEntry { params: 0, ..good },
@@ -257,7 +327,7 @@ fn bad_submissions_get_their_typed_error_and_change_nothing() {
             },
         ],
     );
-    assert_eq!(run(machine, "", ONE), ExitStatus::Success, "{}", machine.output());
+    assert_eq!(run(machine, ""), ExitStatus::Success, "{}", machine.output());
 }
 
 #[test]
@@ -295,7 +365,7 @@ fn sleeps_complete_in_order_of_their_deadlines_and_timeouts_end_a_wait() {
             },
         ],
     );
-    assert_eq!(run(machine, "", ONE), ExitStatus::Success, "{}", machine.output());
+    assert_eq!(run(machine, ""), ExitStatus::Success, "{}", machine.output());
     let woken = seen.load(Ordering::Relaxed);
     assert!((10_000_000..10_200_000).contains(&woken), "{woken}");
 }
@@ -304,18 +374,18 @@ fn sleeps_complete_in_order_of_their_deadlines_and_timeouts_end_a_wait() {
 fn a_fault_ends_one_program_and_the_rest_runs_on() {
     let machine = TestMachine::get();
     let fault = Fault { kind: FaultKind::Instruction, address: None, program_counter: VirtualAddress(0x20_0010) };
-    machine.set_script(entry(0) as usize, script![move |_: &mut User<'_>| Trap::Fault(fault)]);
+    machine.set_script(entry(0) as usize, spawning(&[("a", 0), ("b", 0)], &[]));
+    machine.set_script(entry(1) as usize, script![move |_: &mut User<'_>| Trap::Fault(fault)]);
     let mut left = 1000;
     machine.set_script(
-        entry(1) as usize,
+        entry(2) as usize,
         Box::new(move |user| {
             user.make_progress();
             left -= 1;
             if left == 0 { exit(0) } else { enter(0, 0) }
         }),
     );
-    let manifest = "[[program]]\nname = \"a\"\n[[program]]\nname = \"b\"\n";
-    assert_eq!(run(machine, "", manifest), ExitStatus::Success);
+    assert_eq!(run(machine, ""), ExitStatus::Success);
     let output = machine.output();
     assert!(output.contains("a.0 was ended: illegal or privileged instruction"), "{output}");
     assert!(output.contains("\"progress\":1000}"), "{output}");
@@ -325,22 +395,23 @@ fn a_fault_ends_one_program_and_the_rest_runs_on() {
 fn a_nonzero_exit_code_makes_the_run_a_failure() {
     let machine = TestMachine::get();
     machine.set_script(entry(0) as usize, script![|_: &mut User<'_>| exit(-3)]);
-    assert_eq!(run(machine, "", ONE), ExitStatus::Failure);
-    assert!(machine.output().contains("a.0 exited with code -3\n"));
+    assert_eq!(run(machine, ""), ExitStatus::Failure);
+    assert!(machine.output().contains("init.0 exited with code -3\n"));
 }
 
-/// Two hogs; answers what each has done when the time is up.
-fn hogs(manifest: &str, command_line: &'static str) -> [u64; 2] {
+/// Two hogs of these weights; answers what each has done when the time is up.
+fn hogs(programs: &'static [(&'static str, u16)], command_line: &'static str) -> [u64; 2] {
     let machine = TestMachine::get();
+    machine.set_script(entry(0) as usize, spawning(programs, &[]));
     let work = [0, 1].map(|_| Arc::new(AtomicU64::new(0)));
     for (program, work) in work.clone().into_iter().enumerate() {
         let script = move |_: &mut User<'_>| {
             work.fetch_add(1, Ordering::Relaxed);
             enter(0, 0)
         };
-        machine.set_script(entry(program as u64) as usize, Box::new(script));
+        machine.set_script(entry(program as u64 + 1) as usize, Box::new(script));
     }
-    assert_eq!(run(machine, command_line, manifest), ExitStatus::Success);
+    assert_eq!(run(machine, command_line), ExitStatus::Success);
     let output = machine.output();
     assert!(output.ends_with("\"reason\":\"time is up\",\"status\":\"success\"}\n"), "{output}");
     work.map(|work| work.load(Ordering::Relaxed))
@@ -348,12 +419,11 @@ fn hogs(manifest: &str, command_line: &'static str) -> [u64; 2] {
 
 #[test]
 fn work_is_shared_by_weight_and_equal_weights_share_equally() {
-    let weighted = "[[program]]\nname = \"a\"\nweight = 192\n[[program]]\nname = \"b\"\nweight = 64\n";
     for policy in ["seconds=4 policy=wfq", "seconds=4 policy=eevdf"] {
-        let [a, b] = hogs(weighted, policy);
+        let [a, b] = hogs(&[("a", 192), ("b", 64)], policy);
         assert!((29 * b..31 * b).contains(&(10 * a)), "{policy}: {a} to {b}");
     }
-    let [a, b] = hogs("[[program]]\nname = \"a\"\n[[program]]\nname = \"b\"\n", "seconds=4");
+    let [a, b] = hogs(&[("a", 64), ("b", 64)], "seconds=4");
     assert!((98 * b..102 * b).contains(&(100 * a)), "{a} to {b}");
 }
 
@@ -370,21 +440,57 @@ fn bad_boot_input_is_one_line_and_a_failure() {
     assert_eq!(line("", None), "tessera: error: there is no manifest: no initrd was given\n");
     assert!(line("", Some(b"garbage that is no message")).starts_with("tessera: error: "));
     let machine = TestMachine::get();
-    assert_eq!(run(machine, "cpus=2", ONE), ExitStatus::Failure);
+    assert_eq!(run(machine, "cpus=2"), ExitStatus::Failure);
     assert!(machine.output().starts_with("tessera: error: 2 CPUs were asked for"), "{}", machine.output());
 }
 
 #[test]
-fn a_program_without_a_grant_has_no_handle_for_it() {
+fn a_program_has_exactly_the_grants_that_it_was_given() {
     let machine = TestMachine::get();
+    machine.set_script(entry(0) as usize, spawning(&[("a", 0)], &[("clock", timer::ID)]));
     machine.set_script(
-        entry(0) as usize,
+        entry(1) as usize,
         script![|user: &mut User<'_>| {
             assert_eq!((handle(user, console::ID), handle(user, policy::ID)), (0, 0));
             assert_ne!(handle(user, timer::ID), 0);
+            let grants = core::mem::offset_of!(tessera_abi::start::StartPage, grants);
+            assert_eq!(user.start_page(grants + 16).to_ne_bytes(), *b"clock\0\0\0");
             exit(0)
         }],
     );
-    let manifest = format!("{ONE}grants = [\"timer\"]\n");
-    assert_eq!(run(machine, "", &manifest), ExitStatus::Success);
+    assert_eq!(run(machine, ""), ExitStatus::Success, "{}", machine.output());
+}
+
+#[test]
+fn who_waits_for_a_process_learns_how_it_ended() {
+    let machine = TestMachine::get();
+    machine.set_script(
+        entry(0) as usize,
+        script![
+            |user: &mut User<'_>| {
+                let spawn = spawn_entry(user, "a", 0, &[], 0);
+                user.submit(&spawn);
+                enter(1, WAIT_FOREVER)
+            },
+            |user: &mut User<'_>| {
+                let process = received(user, 0);
+                for (request, user_data) in [(WAIT, 1), (START, 2)] {
+                    let entry = call_of(user, process, &request, user_data);
+                    user.submit(&entry);
+                }
+                enter(3, WAIT_FOREVER)
+            },
+            |user: &mut User<'_>| {
+                let (user_data, status, ..) = user.completion(2);
+                assert_eq!(user_data, 1, "the wait completes last");
+                let bytes = results(user, 1, status);
+                let ending = ProcessEnding::decode(&bytes).unwrap();
+                assert_eq!((ending.kind, ending.code.cast_signed(), ending.fault), (0, -7, ""));
+                exit(0)
+            },
+        ],
+    );
+    machine.set_script(entry(1) as usize, script![|_: &mut User<'_>| exit(-7)]);
+    // The program's own failure is the run's.
+    assert_eq!(run(machine, ""), ExitStatus::Failure, "{}", machine.output());
 }
