@@ -3,7 +3,7 @@
 use crate::target_list::TARGETS;
 use serde::Deserialize;
 use std::{collections::BTreeMap, fs, path::Path};
-use tessera_schema::build::{ManifestSource, SourceError, parse};
+use tessera_schema::build::{ManifestSource, Origin, Source, SourceError, parse};
 
 /// A run target.
 #[derive(Clone, Debug, Deserialize)]
@@ -131,6 +131,12 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     TARGETS.iter().map(|(name, _)| *name)
 }
 
+impl Source for Target {
+    fn check(&mut self, origin: &Origin) -> Result<(), SourceError> {
+        self.manifest.check(origin)
+    }
+}
+
 impl Target {
     /// The built-in target of this name.
     pub fn named(name: &str) -> Result<Self, TargetError> {
@@ -154,7 +160,7 @@ impl Target {
         let named = expect.ratio.keys().chain(&expect.prompt).chain(&expect.runs_on);
         let named = named.chain(expect.exit.iter().map(|exit| &exit.name));
         for name in named {
-            if !target.manifest.programs.iter().any(|program| program.name == *name) {
+            if !target.manifest.programs.iter().any(|program| program.name() == name) {
                 return Err(TargetError::NoSuchProgram { file: file.into(), name: name.clone() });
             }
         }
@@ -163,7 +169,7 @@ impl Target {
 
     /// How many instances of a manifest entry run on a machine of `cpus` CPUs.
     pub fn instances(&self, name: &str, cpus: u16) -> usize {
-        let entries = self.manifest.programs.iter().filter(|program| program.name == name);
+        let entries = self.manifest.programs.iter().filter(|program| program.name() == name);
         entries.map(|program| usize::from(program.count.resolve(cpus))).sum()
     }
 }

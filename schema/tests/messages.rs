@@ -1,10 +1,8 @@
 //! Messages survive both directions, agree with the generated builders, and hostile bytes are refused.
 
-use std::{
-    io::Write,
-    path::Path,
-    process::{Command, Stdio},
-};
+mod capnp_tool;
+
+use capnp_tool::capnp;
 use tessera_schema::{
     generated::{
         interfaces::{self, console, park_space, scheduling_policy_cap as policy, timer},
@@ -109,23 +107,6 @@ fn messages_of_two_segments_are_refused() {
     assert_eq!(Empty::decode(&bytes), Err(DecodeError::NotOneSegment(2)));
 }
 
-/// Runs `capnp CONVERSION SCHEMA STRUCT` over the input.
-fn capnp(conversion: &str, structure: &str, input: &[u8]) -> Vec<u8> {
-    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("messages.capnp");
-    let mut tool = Command::new("capnp")
-        .arg(conversion)
-        .args([schema.as_os_str(), structure.as_ref()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the `capnp` program runs");
-    // Dropped, and so closed, at the end of the statement.
-    tool.stdin.take().unwrap().write_all(input).unwrap();
-    let output = tool.wait_with_output().unwrap();
-    assert!(output.status.success(), "capnp {conversion} {structure}: {}", output.status);
-    output.stdout
-}
-
 #[test]
 fn the_reference_implementation_reads_what_is_written_and_writes_what_is_read() {
     let params = SpawnParams {
@@ -141,7 +122,7 @@ fn the_reference_implementation_reads_what_is_written_and_writes_what_is_read() 
     };
     let mut buffer = [0; 512];
     let used = params.encode(&mut buffer).unwrap();
-    let text = capnp("decode", "SpawnParams", &buffer[..used]);
+    let text = capnp("decode", "messages.capnp", "SpawnParams", buffer[..used].to_vec());
     let shown = String::from_utf8(text.clone()).unwrap();
     for field in [
         "binary = \"hog\"",
@@ -155,6 +136,6 @@ fn the_reference_implementation_reads_what_is_written_and_writes_what_is_read() 
     ] {
         assert!(shown.contains(field), "{field} is not in {shown}");
     }
-    let written = capnp("encode", "SpawnParams", &text);
+    let written = capnp("encode", "messages.capnp", "SpawnParams", text);
     assert_eq!(SpawnParams::decode(&written), Ok(params));
 }

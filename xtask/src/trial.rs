@@ -74,8 +74,7 @@ pub fn cpus(target: &Target, switches: &Switches) -> Result<u16> {
 /// The program files that a target names, as far as they were built.
 pub fn binaries(target: &Target, artifacts: &Artifacts) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut binaries = BTreeMap::new();
-    for program in &target.manifest.programs {
-        let name = program.binary();
+    for name in target.manifest.binaries() {
         if let Some(built) = artifacts.programs.iter().find(|executable| executable.name == name) {
             let bytes = fs::read(&built.path).with_context(|| format!("cannot read {}", built.path.display()))?;
             binaries.insert(name.to_owned(), bytes);

@@ -1,49 +1,32 @@
-//! Source and program files to the message that the kernel reads.
+//! Source and program files to the message that kernel and init read.
 
-use super::{ManifestSource, ProgramSource};
+use super::{GrantSource, ManifestSource, Name, Origin, ProgramSource, SourceError};
 use crate::{
     generated::{manifest_capnp as wire, messages_capnp},
     manifest::{Capability, Manifest, ManifestError, Policy},
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::{collections::BTreeMap, fmt};
 use tessera_abi::scheduling::LatencyClass;
+use toml::Spanned;
 
 /// Why a manifest could not be built.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum BuildError {
-    /// A program needs a file that was not given.
-    NoSuchBinary {
-        /// The program.
-        program: String,
-        /// The file.
-        binary: String,
-    },
-    /// No CPU that a program may run on exists on this machine.
-    NoCpu {
-        /// The program.
-        program: String,
-        /// CPUs of the machine.
-        cpus: u16,
-    },
+    /// The source asks for something that is not there: a program file, a CPU.
+    Source(SourceError),
     /// A name or text does not fit the message format.
     TooLarge {
         /// Its length in bytes or entries.
         length: usize,
     },
-    /// The kernel's reader refuses the result.
+    /// The reader of kernel and init refuses the result.
     Refused(ManifestError),
 }
 
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoSuchBinary { program, binary } => write!(f, "program {program}: there is no program file {binary}"),
-            Self::NoCpu { program, cpus } => {
-                write!(f, "program {program}: affinity names none of the machine's {cpus} CPUs")
-            }
+            Self::Source(error) => write!(f, "{error}"),
             Self::TooLarge { length } => write!(f, "a list or text of {length} entries does not fit a manifest"),
             Self::Refused(error) => write!(f, "{error}"),
         }
@@ -66,9 +49,18 @@ pub fn build(source: &ManifestSource, cpus: u16, binaries: &BTreeMap<String, Vec
     if let Some(request) = source.base_request_us {
         root.set_base_request_us(request.get());
     }
+    if let Some(init) = &source.init {
+        root.set_init(&**init.get_ref());
+    }
+    let mut endpoints = root.reborrow().init_endpoints(length(source.endpoints.len())?);
+    for (index, endpoint) in (0..).zip(&source.endpoints) {
+        let mut entry = endpoints.reborrow().get(index);
+        entry.set_name(&**endpoint.name.get_ref());
+        entry.set_interface(endpoint.interface.get());
+    }
     let mut programs = root.reborrow().init_programs(length(source.programs.len())?);
     for (index, program) in (0..).zip(&source.programs) {
-        encode_program(program, cpus, programs.reborrow().get(index))?;
+        encode_program(program, &source.origin, cpus, programs.reborrow().get(index))?;
     }
     encode_binaries(source, binaries, root)?;
     let bytes = capnp::serialize::write_message_to_words(&message);
@@ -81,15 +73,15 @@ fn encode_binaries(
     binaries: &BTreeMap<String, Vec<u8>>,
     root: wire::manifest::Builder<'_>,
 ) -> Result<(), BuildError> {
-    let mut used: BTreeSet<&str> = source.programs.iter().map(ProgramSource::binary).collect();
-    used.extend(binaries.contains_key("init").then_some("init"));
-    let mut list = root.init_binaries(length(used.len())?);
-    for (index, name) in (0..).zip(used) {
-        let elf = binaries.get(name).ok_or_else(|| {
-            let program = source.programs.iter().find(|program| program.binary() == name);
-            let program = program.map(|program| program.name.clone()).unwrap_or_default();
-            BuildError::NoSuchBinary { program, binary: name.into() }
-        })?;
+    let needed = source.programs.iter().map(ProgramSource::binary_or_name).chain(&source.binaries).chain(&source.init);
+    let missing = |name: &&Spanned<Name>| !binaries.contains_key(&**name.get_ref());
+    if let Some(name) = needed.into_iter().find(missing) {
+        let finding = format!("there is no program file {}", &**name.get_ref());
+        return Err(BuildError::Source(source.origin.error(name.span(), &finding)));
+    }
+    let files: Vec<_> = source.binaries().into_iter().filter_map(|name| binaries.get_key_value(name)).collect();
+    let mut list = root.init_binaries(length(files.len())?);
+    for (index, (name, elf)) in (0..).zip(files) {
         let mut binary = list.reborrow().get(index);
         binary.set_name(name);
         length(elf.len())?;
@@ -100,12 +92,13 @@ fn encode_binaries(
 
 fn encode_program(
     source: &ProgramSource,
+    origin: &Origin,
     cpus: u16,
     mut program: wire::program::Builder<'_>,
 ) -> Result<(), BuildError> {
-    program.set_name(&source.name);
+    program.set_name(source.name());
     program.set_binary(source.binary());
-    program.set_arguments(&source.arguments);
+    program.set_arguments(&*source.arguments);
     program.set_weight(source.weight.get());
     program.set_class(match source.class.0 {
         LatencyClass::Interactive => messages_capnp::LatencyClass::Interactive,
@@ -116,28 +109,65 @@ fn encode_program(
     if let Some(request) = source.request_us {
         program.reborrow().get_request().set_microseconds(request.get());
     }
-    if let Some(words) = source.affinity.resolve(cpus) {
-        let lowest = words.iter().enumerate().find(|(_, word)| **word != 0);
-        let lowest = lowest.map_or(usize::MAX, |(index, word)| index * 64 + word.trailing_zeros() as usize);
-        if lowest >= usize::from(cpus) {
-            return Err(BuildError::NoCpu { program: source.name.clone(), cpus });
-        }
-        let mut list = program.reborrow().get_affinity().init_words(length(words.len())?);
-        (0..).zip(words).for_each(|(index, word)| list.set(index, word));
-    }
+    encode_affinity(source, origin, cpus, program.reborrow())?;
     program.set_count(source.count.resolve(cpus));
-    let mut grants = program.init_grants(length(source.grants.len())?);
-    for (index, grant) in (0..).zip(&source.grants) {
-        grants.set(
-            index,
-            match Capability::from(*grant) {
-                Capability::Console => wire::Capability::Console,
-                Capability::Timer => wire::Capability::Timer,
-                Capability::SchedulingPolicy => wire::Capability::SchedulingPolicy,
-            },
-        );
+    program.set_frames(source.frames.map_or(0, |frames| frames.get()));
+    program.set_threads(source.threads.map_or(0, |threads| threads.get()));
+    program.set_capabilities(source.capabilities.map_or(0, |capabilities| capabilities.get()));
+    encode_grants(source, program)
+}
+
+fn encode_affinity(
+    source: &ProgramSource,
+    origin: &Origin,
+    cpus: u16,
+    program: wire::program::Builder<'_>,
+) -> Result<(), BuildError> {
+    let Some((affinity, words)) = source.affinity.as_ref().and_then(|set| Some((set, set.get_ref().resolve(cpus)?)))
+    else {
+        return Ok(());
+    };
+    let lowest = words.iter().enumerate().find(|(_, word)| **word != 0);
+    let lowest = lowest.map_or(usize::MAX, |(index, word)| index * 64 + word.trailing_zeros() as usize);
+    if lowest >= usize::from(cpus) {
+        let finding = format_args!("none of the machine's {cpus} CPUs");
+        return Err(BuildError::Source(origin.error(affinity.span(), &finding)));
+    }
+    let mut list = program.get_affinity().init_words(length(words.len())?);
+    (0..).zip(words).for_each(|(index, word)| list.set(index, word));
+    Ok(())
+}
+
+fn encode_grants(source: &ProgramSource, program: wire::program::Builder<'_>) -> Result<(), BuildError> {
+    let mut grants = program.init_grants(length(source.grants.len() + source.serves.len())?);
+    for (index, grant) in (0..).zip(source.grants.iter().map(Spanned::get_ref)) {
+        let mut entry = grants.reborrow().get(index);
+        entry.set_name(&grant.name);
+        match &grant.source {
+            GrantSource::Kernel(capability) => set_kernel(entry, *capability),
+            GrantSource::Spawner(most) => {
+                entry.set_most_processes(most.get());
+                set_kernel(entry, Capability::ProcessSpawner);
+            }
+            GrantSource::Client { endpoint, badge } => {
+                entry.set_badge(*badge);
+                entry.get_source().set_client_of(&**endpoint.get_ref());
+            }
+        }
+    }
+    for (index, endpoint) in (length(source.grants.len())?..).zip(source.serves.iter().map(Spanned::get_ref)) {
+        let mut entry = grants.reborrow().get(index);
+        entry.set_name(&**endpoint);
+        entry.get_source().set_server_of(&**endpoint);
     }
     Ok(())
+}
+
+fn set_kernel(entry: wire::grant::Builder<'_>, capability: Capability) {
+    // Both are the schema's ordinals; a test compares them.
+    if let Ok(capability) = wire::Capability::try_from(capability as u16) {
+        entry.get_source().set_kernel(capability);
+    }
 }
 
 /// A length as the format counts: 29 bits.

@@ -1,12 +1,20 @@
 //! The values of a source: each is checked when it is read, so that the error carries its line.
 
 use crate::{
-    manifest::{Capability, MAX_INSTANCES, Policy, REQUESTS_US, RUN_SECONDS},
+    generated::interfaces,
+    manifest::{self, MAX_INSTANCES, MAX_NAME_BYTES, Policy, Problem, REQUESTS_US, RUN_SECONDS},
     message::{CPU_WORDS, CpuWords},
 };
 use serde::Deserialize;
-use std::ops::RangeInclusive;
-use tessera_abi::scheduling::{DEFAULT_WEIGHT, LatencyClass, MAX_WEIGHT, MIN_WEIGHT};
+use std::{
+    num::NonZeroU64,
+    ops::{Deref, RangeInclusive},
+};
+use tessera_abi::{
+    limits::{MAX_CAPABILITIES, MAX_THREADS},
+    scheduling::{DEFAULT_WEIGHT, LatencyClass, MAX_WEIGHT, MIN_WEIGHT},
+    start::{MAX_ARGUMENT_BYTES, MAX_GRANT_NAME_BYTES},
+};
 
 /// A number within a range.
 macro_rules! ranged {
@@ -51,6 +59,100 @@ ranged!(
     Seconds(u32), RUN_SECONDS
 );
 
+ranged!(
+    /// The most frames of a process.
+    Frames(u32), 1..=u64::from(u32::MAX)
+);
+ranged!(
+    /// The most threads of a process.
+    Threads(u32), 1..=u64::from(MAX_THREADS)
+);
+ranged!(
+    /// The most capabilities of a process.
+    Capabilities(u32), 1..=u64::from(MAX_CAPABILITIES)
+);
+ranged!(
+    /// How many processes a spawner permits.
+    MostProcesses(u32), 1..=u64::from(u32::MAX)
+);
+
+/// A text that was checked.
+macro_rules! text {
+    ($(#[$documentation:meta])* $name:ident, $check:expr) => {
+        $(#[$documentation])*
+        #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $name(String);
+
+        impl Deref for $name {
+            type Target = str;
+
+            fn deref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Problem;
+
+            fn try_from(text: String) -> Result<Self, Problem> {
+                let check: fn(&str) -> Result<(), Problem> = $check;
+                check(&text).map(|()| Self(text))
+            }
+        }
+    };
+}
+
+text!(
+    /// The name of a program or of a program file.
+    Name,
+    |name| manifest::check_name(name, MAX_NAME_BYTES)
+);
+text!(
+    /// The name of a grant or of an endpoint.
+    GrantName,
+    |name| manifest::check_name(name, MAX_GRANT_NAME_BYTES)
+);
+text!(
+    /// An argument string.
+    Arguments,
+    |text| manifest::check_length(text, MAX_ARGUMENT_BYTES)
+);
+
+/// The id of an interface: a number, or the name of one of the kernel's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(try_from = "InterfaceText")]
+pub struct InterfaceId(NonZeroU64);
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "the number of an interface, or the name of one of the kernel's")]
+enum InterfaceText {
+    Number(u64),
+    Name(String),
+}
+
+impl InterfaceId {
+    /// The number.
+    pub const fn get(self) -> u64 {
+        self.0.get()
+    }
+}
+
+impl TryFrom<InterfaceText> for InterfaceId {
+    type Error = String;
+
+    fn try_from(text: InterfaceText) -> Result<Self, String> {
+        match text {
+            InterfaceText::Number(number) => NonZeroU64::new(number).map(Self).ok_or("no interface is 0".into()),
+            InterfaceText::Name(name) => {
+                let known = interfaces::ALL.iter().find(|(_, known)| *known == name);
+                let id = known.and_then(|(id, _)| NonZeroU64::new(*id));
+                id.map(Self).ok_or_else(|| format!("the kernel has no interface '{name}'"))
+            }
+        }
+    }
+}
+
 impl Default for Weight {
     fn default() -> Self {
         Self(DEFAULT_WEIGHT)
@@ -89,28 +191,6 @@ impl TryFrom<String> for Class {
         let class = LatencyClass::ALL.into_iter().find(|class| class.name() == name);
         let names = LatencyClass::ALL.map(LatencyClass::name).join(", ");
         class.map(Self).ok_or_else(|| format!("'{name}' is none of {names}"))
-    }
-}
-
-/// A capability by name.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Grant {
-    /// Console.
-    Console,
-    /// Timer.
-    Timer,
-    /// SchedulingPolicyCap.
-    SchedulingPolicy,
-}
-
-impl From<Grant> for Capability {
-    fn from(grant: Grant) -> Self {
-        match grant {
-            Grant::Console => Self::Console,
-            Grant::Timer => Self::Timer,
-            Grant::SchedulingPolicy => Self::SchedulingPolicy,
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is wrong with a manifest, and where.
 
+use alloc::string::String;
 use core::fmt;
 
 /// A field of the manifest schema.
@@ -35,6 +36,32 @@ pub enum Field {
     Policy,
     /// `runLength.seconds`.
     Seconds,
+    /// `plainGrants`.
+    PlainGrants,
+    /// `source`.
+    Source,
+    /// `kernel`.
+    Kernel,
+    /// `serverOf`.
+    ServerOf,
+    /// `clientOf`.
+    ClientOf,
+    /// `badge`.
+    Badge,
+    /// `mostProcesses`.
+    MostProcesses,
+    /// `frames`.
+    Frames,
+    /// `threads`.
+    Threads,
+    /// `capabilities`.
+    Capabilities,
+    /// `init`.
+    Init,
+    /// `endpoints`.
+    Endpoints,
+    /// `interface`.
+    Interface,
     /// `baseRequestUs`.
     BaseRequestUs,
 }
@@ -57,6 +84,19 @@ impl Field {
             Self::Cpus => "cpus",
             Self::Policy => "policy",
             Self::Seconds => "runLength.seconds",
+            Self::PlainGrants => "plainGrants",
+            Self::Source => "source",
+            Self::Kernel => "kernel",
+            Self::ServerOf => "serverOf",
+            Self::ClientOf => "clientOf",
+            Self::Badge => "badge",
+            Self::MostProcesses => "mostProcesses",
+            Self::Frames => "frames",
+            Self::Threads => "threads",
+            Self::Capabilities => "capabilities",
+            Self::Init => "init",
+            Self::Endpoints => "endpoints",
+            Self::Interface => "interface",
             Self::BaseRequestUs => "baseRequestUs",
         }
     }
@@ -71,6 +111,22 @@ pub enum Location {
     Root(Field),
     /// A field of an entry of `programs`.
     Program {
+        /// The entry.
+        index: usize,
+        /// The field.
+        field: Field,
+    },
+    /// A field of an entry of a program's `grants`.
+    Grant {
+        /// The program.
+        program: usize,
+        /// The entry.
+        index: usize,
+        /// The field.
+        field: Field,
+    },
+    /// A field of an entry of `endpoints`.
+    Endpoint {
         /// The entry.
         index: usize,
         /// The field.
@@ -98,13 +154,17 @@ impl fmt::Display for Location {
             Self::Manifest => write!(f, "manifest"),
             Self::Root(field) => write!(f, "{}", field.name()),
             Self::Program { index, field } => write!(f, "programs[{index}].{}", field.name()),
+            Self::Grant { program, index, field } => {
+                write!(f, "programs[{program}].grants[{index}].{}", field.name())
+            }
+            Self::Endpoint { index, field } => write!(f, "endpoints[{index}].{}", field.name()),
             Self::Binary { index, field } => write!(f, "binaries[{index}].{}", field.name()),
         }
     }
 }
 
 /// What is wrong.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Problem {
     /// Not a valid Cap'n Proto message; the reader's finding.
     Malformed(capnp::ErrorKind),
@@ -140,6 +200,14 @@ pub enum Problem {
     CpuOutOfRange(usize),
     /// More instances in all programs together than allowed.
     TooManyInstances(usize),
+    /// No program serves the endpoint of this name.
+    NotServed(String),
+    /// `endpoints` has no entry of this name.
+    NoSuchEndpoint(String),
+    /// A program serves the endpoint of this name already.
+    ServedTwice(String),
+    /// A value where the source of the grant takes none.
+    Misplaced,
 }
 
 impl fmt::Display for Problem {
@@ -156,12 +224,16 @@ impl fmt::Display for Problem {
             Self::NoSuchBinary => write!(f, "no entry of binaries has this name"),
             Self::CpuOutOfRange(cpu) => write!(f, "CPU {cpu} is above 511"),
             Self::TooManyInstances(count) => write!(f, "{count} instances in all, at most 4096 are allowed"),
+            Self::NotServed(name) => write!(f, "no program serves '{name}'"),
+            Self::NoSuchEndpoint(name) => write!(f, "no entry of endpoints has the name '{name}'"),
+            Self::ServedTwice(name) => write!(f, "'{name}' has a server already"),
+            Self::Misplaced => write!(f, "the source of this grant takes no such value"),
         }
     }
 }
 
 /// What is wrong with a manifest, and where.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ManifestError {
     /// Where.
     pub location: Location,

@@ -3,22 +3,24 @@
 //! Whoever holds a [`Manifest`] need not check again: names, ranges and references are good. What a machine cannot
 //! offer (a CPU that it does not have) is for the kernel to find.
 
+mod capability;
 mod error;
+mod grant;
 mod program;
 
+pub use capability::Capability;
 pub use error::{Field, Location, ManifestError, Problem};
-pub use program::Program;
+pub use grant::{Endpoint, Grant, MAX_ENDPOINTS, Source};
+pub use program::{Limits, Program};
 
-use crate::{
-    generated::{interfaces, manifest_capnp as wire},
-    subslice,
-};
+use crate::{generated::manifest_capnp as wire, subslice};
 use alloc::vec::Vec;
 use capnp::{
     message::{Reader, ReaderOptions},
     serialize::{NoAllocSliceSegments, read_message_from_flat_slice_no_alloc},
 };
 use core::{num::NonZeroU16, num::NonZeroU32, ops::RangeInclusive, str};
+use grant::Endpoints;
 use tessera_abi::scheduling::{MAX_REQUEST_NS, MIN_REQUEST_NS};
 
 /// The most entries of `programs`.
@@ -31,6 +33,8 @@ pub const MAX_INSTANCES: usize = 4096;
 pub const MAX_NAME_BYTES: usize = 40;
 /// The CPU counts that a manifest may ask for.
 pub const CPU_COUNTS: RangeInclusive<u64> = 1..=512;
+/// The binary that the kernel starts, unless the manifest names another.
+pub const INIT: &str = "init";
 /// The run lengths that a manifest may ask for, in seconds.
 pub const RUN_SECONDS: RangeInclusive<u64> = 1..=86_400;
 /// The request lengths that a manifest may ask for, in microseconds.
@@ -46,33 +50,13 @@ pub enum Policy {
     Eevdf,
 }
 
-/// A capability that the kernel can grant to a program at its start.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Capability {
-    /// Console.
-    Console,
-    /// Timer.
-    Timer,
-    /// SchedulingPolicyCap of the program's own thread.
-    SchedulingPolicy,
-}
-
-impl Capability {
-    /// The interface's Cap'n Proto id.
-    pub const fn interface(self) -> u64 {
-        match self {
-            Self::Console => interfaces::console::ID,
-            Self::Timer => interfaces::timer::ID,
-            Self::SchedulingPolicy => interfaces::scheduling_policy_cap::ID,
-        }
-    }
-}
-
 /// A manifest that was found good.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Manifest<'a> {
     programs: Vec<Program<'a>>,
+    endpoints: Vec<Endpoint<'a>>,
     binaries: Vec<Binary<'a>>,
+    init: &'a str,
     cpus: Option<NonZeroU16>,
     policy: Policy,
     seconds: Option<NonZeroU32>,
@@ -94,10 +78,13 @@ impl<'a> Manifest<'a> {
         let at = Location::Manifest;
         let root: wire::manifest::Reader<'_> = message.get_root().map_err(|error| at.malformed(error))?;
         let binaries = read_binaries(bytes, &root)?;
-        let programs = program::read_programs(bytes, &root, &binaries)?;
+        let mut endpoints = Endpoints::read(bytes, &root)?;
+        let programs = program::read_programs(bytes, &root, &binaries, &mut endpoints)?;
         Ok(Self {
             programs,
+            endpoints: endpoints.finish()?,
             binaries,
+            init: read_init(bytes, &root)?,
             cpus: read_cpus(&root)?,
             policy: read_policy(&root)?,
             seconds: read_seconds(&root)?,
@@ -110,14 +97,19 @@ impl<'a> Manifest<'a> {
         &self.programs
     }
 
+    /// The endpoints between them.
+    pub fn endpoints(&self) -> &[Endpoint<'a>] {
+        &self.endpoints
+    }
+
     /// The program files: name and bytes.
     pub fn binaries(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
         self.binaries.iter().map(|binary| (binary.name, binary.elf))
     }
 
-    /// The name of the program file that the kernel starts.
+    /// The name of the program file that the kernel starts. Whether it is among the files is for the kernel to find.
     pub const fn init(&self) -> &'a str {
-        "init"
+        self.init
     }
 
     /// How many CPUs to use, counted from CPU 0; `None`: all that there are.
@@ -142,7 +134,7 @@ impl<'a> Manifest<'a> {
 }
 
 /// An entry of `binaries`.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 struct Binary<'a> {
     name: &'a str,
     elf: &'a [u8],
@@ -168,6 +160,12 @@ fn read_binaries<'a>(bytes: &'a [u8], root: &wire::manifest::Reader<'_>) -> Resu
         binaries.push(Binary { name, elf });
     }
     Ok(binaries)
+}
+
+fn read_init<'a>(bytes: &'a [u8], root: &wire::manifest::Reader<'_>) -> Result<&'a str, ManifestError> {
+    let at = Location::Root(Field::Init);
+    // The schema's default is no part of the message.
+    if root.has_init() { at.name(at.text(bytes, root.get_init())?) } else { Ok(INIT) }
 }
 
 fn read_cpus(root: &wire::manifest::Reader<'_>) -> Result<Option<NonZeroU16>, ManifestError> {
@@ -213,17 +211,23 @@ impl Location {
         str::from_utf8(text).map_err(|_| self.problem(Problem::NotUtf8))
     }
 
-    /// A name must be printable anywhere without quoting.
     fn name(self, name: &str) -> Result<&str, ManifestError> {
-        let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        if name.is_empty() {
-            Err(self.problem(Problem::Empty))
-        } else if name.len() > MAX_NAME_BYTES {
-            Err(self.problem(Problem::TooLong { bytes: name.len(), most: MAX_NAME_BYTES }))
-        } else if name.bytes().all(good) {
-            Ok(name)
-        } else {
-            Err(self.problem(Problem::BadName))
-        }
+        check_name(name, MAX_NAME_BYTES).map(|()| name).map_err(|problem| self.problem(problem))
     }
+}
+
+/// A name must be printable anywhere without quoting.
+pub(crate) fn check_name(name: &str, most: usize) -> Result<(), Problem> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    check_length(name, most)?;
+    match name {
+        "" => Err(Problem::Empty),
+        name if name.bytes().all(good) => Ok(()),
+        _ => Err(Problem::BadName),
+    }
+}
+
+/// A text has at most so many bytes.
+pub(crate) fn check_length(text: &str, most: usize) -> Result<(), Problem> {
+    if text.len() > most { Err(Problem::TooLong { bytes: text.len(), most }) } else { Ok(()) }
 }

@@ -1,21 +1,28 @@
 //! Entries of `programs`.
 
-use super::{Binary, Capability, Field, Location, MAX_INSTANCES, MAX_PROGRAMS, ManifestError, Problem, REQUESTS_US};
+use super::{
+    Binary, Field, Grant, Location, MAX_INSTANCES, MAX_PROGRAMS, ManifestError, Problem, REQUESTS_US, check_length,
+    grant::{self, Endpoints},
+};
 use crate::{
     generated::{manifest_capnp as wire, messages_capnp},
     message::{CPU_WORDS, CpuWords},
 };
 use alloc::vec::Vec;
+use core::num::NonZeroU32;
 use tessera_abi::{
+    limits::{MAX_CAPABILITIES, MAX_THREADS},
     scheduling::{LatencyClass, MAX_WEIGHT, MIN_WEIGHT},
-    start::{MAX_ARGUMENT_BYTES, MAX_GRANTS},
+    start::MAX_ARGUMENT_BYTES,
 };
 
 /// A program that was found good.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Program<'a> {
     /// Its name in reports.
     pub name: &'a str,
+    /// The name of its ELF file.
+    pub binary: &'a str,
     /// The ELF file.
     pub elf: &'a [u8],
     /// The argument string.
@@ -30,8 +37,21 @@ pub struct Program<'a> {
     pub affinity: Option<CpuWords>,
     /// How many instances to start, at least one.
     pub count: u16,
-    /// What each instance is granted, without repetition.
-    pub grants: Vec<Capability>,
+    /// What each instance is started with.
+    pub grants: Vec<Grant<'a>>,
+    /// What each instance may have at most.
+    pub limits: Limits,
+}
+
+/// What a process may have at most; `None`: the default.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Limits {
+    /// Frames of 4 KiB.
+    pub frames: Option<NonZeroU32>,
+    /// Threads.
+    pub threads: Option<NonZeroU32>,
+    /// Capabilities.
+    pub capabilities: Option<NonZeroU32>,
 }
 
 /// Reads and checks `programs`.
@@ -39,6 +59,7 @@ pub(super) fn read_programs<'a>(
     bytes: &'a [u8],
     root: &wire::manifest::Reader<'_>,
     binaries: &[Binary<'a>],
+    endpoints: &mut Endpoints<'a>,
 ) -> Result<Vec<Program<'a>>, ManifestError> {
     let at = Location::Root(Field::Programs);
     let list = root.get_programs().map_err(|error| at.malformed(error))?;
@@ -46,7 +67,7 @@ pub(super) fn read_programs<'a>(
     let mut programs = Vec::with_capacity(list.len() as usize);
     let mut instances = 0;
     for (index, program) in list.iter().enumerate() {
-        let program = Source { bytes, program, index }.read(binaries)?;
+        let program = Source { bytes, program, index }.read(binaries, endpoints)?;
         instances += usize::from(program.count);
         if instances > MAX_INSTANCES {
             return Err(Location::Program { index, field: Field::Count }.problem(Problem::TooManyInstances(instances)));
@@ -68,37 +89,38 @@ impl<'a> Source<'a, '_> {
         Location::Program { index: self.index, field }
     }
 
-    fn read(&self, binaries: &[Binary<'a>]) -> Result<Program<'a>, ManifestError> {
+    fn read(&self, binaries: &[Binary<'a>], endpoints: &mut Endpoints<'a>) -> Result<Program<'a>, ManifestError> {
         let at = self.at(Field::Name);
         let name = at.name(at.text(self.bytes, self.program.get_name())?)?;
+        let (binary, elf) = self.binary(binaries)?;
         let weights = u64::from(MIN_WEIGHT)..=u64::from(MAX_WEIGHT);
         Ok(Program {
             name,
-            elf: self.elf(binaries)?,
+            binary,
+            elf,
             arguments: self.arguments()?,
             weight: self.at(Field::Weight).in_range(self.program.get_weight(), weights)?,
             class: self.class()?,
             request_ns: self.request_ns()?,
             affinity: self.affinity()?,
             count: self.at(Field::Count).in_range(self.program.get_count(), 1..=MAX_INSTANCES as u64)?,
-            grants: self.grants()?,
+            grants: grant::read_grants(self.bytes, self.program, self.index, endpoints)?,
+            limits: self.limits()?,
         })
     }
 
-    fn elf(&self, binaries: &[Binary<'a>]) -> Result<&'a [u8], ManifestError> {
+    /// The name and the file.
+    fn binary(&self, binaries: &[Binary<'a>]) -> Result<(&'a str, &'a [u8]), ManifestError> {
         let at = self.at(Field::Binary);
         let name = at.text(self.bytes, self.program.get_binary())?;
         let binary = binaries.iter().find(|binary| binary.name == name);
-        binary.map(|binary| binary.elf).ok_or(at.problem(Problem::NoSuchBinary))
+        binary.map(|binary| (binary.name, binary.elf)).ok_or(at.problem(Problem::NoSuchBinary))
     }
 
     fn arguments(&self) -> Result<&'a str, ManifestError> {
         let at = self.at(Field::Arguments);
         let text = at.text(self.bytes, self.program.get_arguments())?;
-        if text.len() > MAX_ARGUMENT_BYTES {
-            return Err(at.problem(Problem::TooLong { bytes: text.len(), most: MAX_ARGUMENT_BYTES }));
-        }
-        Ok(text)
+        check_length(text, MAX_ARGUMENT_BYTES).map(|()| text).map_err(|problem| at.problem(problem))
     }
 
     fn class(&self) -> Result<LatencyClass, ManifestError> {
@@ -138,25 +160,15 @@ impl<'a> Source<'a, '_> {
         if words == [0; CPU_WORDS] { Err(at.problem(Problem::Empty)) } else { Ok(Some(words)) }
     }
 
-    fn grants(&self) -> Result<Vec<Capability>, ManifestError> {
-        let at = self.at(Field::Grants);
-        let list = self.program.get_grants().map_err(|error| at.malformed(error))?;
-        if list.len() as usize > MAX_GRANTS {
-            let (found, high) = (u64::from(list.len()), MAX_GRANTS as u64);
-            return Err(at.problem(Problem::OutOfRange { found, low: 0, high }));
-        }
-        let mut grants = Vec::with_capacity(list.len() as usize);
-        for entry in list.iter() {
-            let grant = match entry.map_err(|unknown| at.unknown(unknown))? {
-                wire::Capability::Console => Capability::Console,
-                wire::Capability::Timer => Capability::Timer,
-                wire::Capability::SchedulingPolicy => Capability::SchedulingPolicy,
-            };
-            if grants.contains(&grant) {
-                return Err(at.problem(Problem::Duplicate));
-            }
-            grants.push(grant);
-        }
-        Ok(grants)
+    fn limits(&self) -> Result<Limits, ManifestError> {
+        let limit = |field, value, most| {
+            let value: u32 = self.at(field).in_range(value, 0..=u64::from(most))?;
+            Ok(NonZeroU32::new(value))
+        };
+        Ok(Limits {
+            frames: limit(Field::Frames, self.program.get_frames(), u32::MAX)?,
+            threads: limit(Field::Threads, self.program.get_threads(), MAX_THREADS)?,
+            capabilities: limit(Field::Capabilities, self.program.get_capabilities(), MAX_CAPABILITIES)?,
+        })
     }
 }

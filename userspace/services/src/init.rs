@@ -1,10 +1,10 @@
 //! What init makes of a manifest: which capabilities it needs for it, and how instances are asked for.
 
 use alloc::{string::String, vec::Vec};
-use core::fmt;
+use core::{fmt, num::NonZeroU32};
 use tessera_rt::generated::messages::{ProcessEnding, SpawnParams};
 use tessera_rt::message::U64List;
-use tessera_schema::manifest::{Capability, Manifest, Program};
+use tessera_schema::manifest::{Capability, Manifest, Program, Source};
 
 /// A grant that init cannot give.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,21 +22,13 @@ impl fmt::Display for NotHeld<'_> {
     }
 }
 
-/// The name under which a capability is granted.
-pub const fn name(capability: Capability) -> &'static str {
-    match capability {
-        Capability::Console => "console",
-        Capability::Timer => "timer",
-        Capability::SchedulingPolicy => "scheduling-policy",
-    }
-}
-
 /// Finds the first grant that init cannot give, from what it holds.
 pub fn check<'a>(manifest: &Manifest<'a>, holds: impl Fn(Capability) -> bool) -> Result<(), NotHeld<'a>> {
     for program in manifest.programs() {
         for grant in &program.grants {
-            if !holds(*grant) {
-                return Err(NotHeld { program: program.name, grant: name(*grant) });
+            match grant.source {
+                Source::Kernel(capability) if holds(capability) => {}
+                _ => return Err(NotHeld { program: program.name, grant: grant.name }),
             }
         }
     }
@@ -45,19 +37,14 @@ pub fn check<'a>(manifest: &Manifest<'a>, holds: impl Fn(Capability) -> bool) ->
 
 /// The names of a program's grants, as a spawner wants them.
 pub fn grant_names(program: &Program<'_>) -> String {
-    let names: Vec<&str> = program.grants.iter().map(|grant| name(*grant)).collect();
+    let names: Vec<&str> = program.grants.iter().map(|grant| grant.name).collect();
     names.join(" ")
 }
 
 /// How a spawner is asked for an instance.
-pub fn spawn_params<'a>(
-    program: &'a Program<'_>,
-    binary: &'a str,
-    grant_names: &'a str,
-    instance: u32,
-) -> SpawnParams<'a> {
+pub fn spawn_params<'a>(program: &'a Program<'_>, grant_names: &'a str, instance: u32) -> SpawnParams<'a> {
     SpawnParams {
-        binary,
+        binary: program.binary,
         name: program.name,
         arguments: program.arguments,
         grant_names,
@@ -66,8 +53,16 @@ pub fn spawn_params<'a>(
         weight: program.weight,
         class: program.class as u16,
         request_ns: program.request_ns.unwrap_or(0),
+        frames: limit(program.limits.frames),
+        threads: limit(program.limits.threads),
+        capabilities: limit(program.limits.capabilities),
         ..Default::default()
     }
+}
+
+/// A limit as a spawner wants it: 0 is the default.
+fn limit(limit: Option<NonZeroU32>) -> u32 {
+    limit.map_or(0, NonZeroU32::get)
 }
 
 /// How a program ended.

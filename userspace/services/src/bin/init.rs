@@ -23,7 +23,7 @@ use tessera_rt::{
     ring::{self, MethodId, operations::Callee, pending::Pending},
     start,
 };
-use tessera_schema::manifest::{Manifest, ManifestError, Program};
+use tessera_schema::manifest::{Manifest, ManifestError, Program, Source};
 
 tessera_rt::entry!(main);
 
@@ -75,10 +75,10 @@ fn main() -> i32 {
 fn run() -> Result<usize, Failure<'static>> {
     let bytes = start::manifest().ok_or(Failure::NoManifest)?;
     let manifest = Manifest::read(bytes).map_err(Failure::Manifest)?;
-    init::check(&manifest, |capability| start::granted(init::name(capability)).is_some()).map_err(Failure::NotHeld)?;
+    init::check(&manifest, |capability| start::granted(capability.name()).is_some()).map_err(Failure::NotHeld)?;
     let mut made = Vec::new();
     for program in manifest.programs() {
-        make_instances(program, &manifest, &mut made)?;
+        make_instances(program, &mut made)?;
     }
     start_all(&made).map_err(Failure::Start)?;
     wait_for_all(&made).map_err(Failure::Wait)
@@ -91,22 +91,18 @@ struct Instance<'a> {
     process: u64,
 }
 
-fn make_instances(
-    program: &Program<'static>,
-    manifest: &Manifest<'static>,
-    made: &mut Vec<Instance<'static>>,
-) -> Result<(), Failure<'static>> {
+fn make_instances(program: &Program<'static>, made: &mut Vec<Instance<'static>>) -> Result<(), Failure<'static>> {
     let mut given: Vec<TransferEntry> = Vec::new();
     for grant in &program.grants {
-        let held = start::granted(init::name(*grant)).map(|grant| copied(grant.handle));
-        given.extend(held);
+        // Checked: init holds what it gives.
+        if let Source::Kernel(capability) = grant.source {
+            given.extend(start::granted(capability.name()).map(|held| copied(held.handle)));
+        }
     }
-    let file = |(_, elf): &(&str, &[u8])| core::ptr::eq(*elf, program.elf);
-    let binary = manifest.binaries().find(file).map_or("", |(name, _)| name);
     let names = init::grant_names(program);
     for number in 0..program.count {
         let failure = |error| Failure::Spawn { program: program.name, instance: number, error };
-        let params = init::spawn_params(program, binary, &names, number.into());
+        let params = init::spawn_params(program, &names, number.into());
         let spawner = ProcessSpawner::granted().map_err(failure)?;
         let (_, [process]) = spawner.spawn(&params, &given).map_err(failure)?;
         made.push(Instance { program: program.name, number, process });
