@@ -3,17 +3,24 @@
 use crate::records::{Boot, Cpu, End, Exit, Record, RecordError, Thread, parse};
 use std::collections::BTreeMap;
 
+/// The program that the kernel starts. It is no part of what a target asks for.
+const INIT: &str = "init";
+
 /// The records of a run.
 #[derive(Clone, Debug, Default)]
 pub struct RunLog {
     /// The machine, once it has booted.
     pub boot: Option<Boot>,
-    /// The latest record of each thread, by its number.
+    /// The latest record of each thread, by its number; not of init's.
     pub threads: BTreeMap<u64, Thread>,
+    /// The latest record of init, which starts everything and then waits.
+    pub init: Option<Thread>,
     /// The latest record of each CPU.
     pub cpus: BTreeMap<u32, Cpu>,
-    /// Every program that has ended, in order.
+    /// Every program that has ended, in order; not init.
     pub exits: Vec<Exit>,
+    /// The end of init.
+    pub init_exit: Option<Exit>,
     /// The end of the run.
     pub end: Option<End>,
     /// Lines that begin like a record and are none.
@@ -47,12 +54,14 @@ impl RunLog {
     fn take(&mut self, record: Record) -> Fed {
         match record {
             Record::Boot(boot) => self.boot = Some(boot),
+            Record::Thread(thread) if thread.program() == INIT => self.init = Some(thread),
             Record::Thread(thread) => drop(self.threads.insert(thread.id, thread)),
             Record::Cpu(cpu) => {
                 let is_last = self.boot.as_ref().is_some_and(|boot| cpu.id + 1 == boot.cpus);
                 self.cpus.insert(cpu.id, cpu);
                 return if is_last { Fed::ReportComplete } else { Fed::Record };
             }
+            Record::Exit(exit) if exit.name == INIT => self.init_exit = Some(exit),
             Record::Exit(exit) => self.exits.push(exit),
             Record::End(end) => self.end = Some(end),
             Record::Other => {}
@@ -63,6 +72,11 @@ impl RunLog {
     /// The request of a normal thread.
     pub fn base_request_ns(&self) -> u64 {
         self.boot.as_ref().map_or(tessera_abi::scheduling::DEFAULT_REQUEST_NS, |boot| boot.base_request_ns)
+    }
+
+    /// The threads of manifest entries: the first thread of each instance, not those that it has made itself.
+    pub fn main_threads(&self) -> impl Iterator<Item = &Thread> {
+        self.threads.values().filter(|thread| thread.is_main())
     }
 
     /// The longest time that any CPU or thread was charged at once.

@@ -96,11 +96,17 @@ pub struct Thread {
 }
 
 impl Thread {
-    /// The manifest entry that the thread comes from.
+    /// Whether it is the thread with which its process began. Others have their number behind a colon.
+    pub fn is_main(&self) -> bool {
+        !self.name.contains(':')
+    }
+
+    /// The program that the thread belongs to.
     pub fn program(&self) -> &str {
-        match self.name.rsplit_once('.') {
+        let process = self.name.split_once(':').map_or(self.name.as_str(), |(process, _)| process);
+        match process.rsplit_once('.') {
             Some((program, instance)) if instance.bytes().all(|byte| byte.is_ascii_digit()) => program,
-            _ => &self.name,
+            _ => process,
         }
     }
 }

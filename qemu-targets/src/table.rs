@@ -43,7 +43,9 @@ pub fn is_limited(thread: &Thread) -> bool {
 fn capacity(log: &RunLog) -> BTreeMap<u32, u64> {
     let capacity = log.cpus.values().map(|cpu| {
         let since_start = cpu.at_ns.saturating_sub(cpu.interrupt_ns);
-        (cpu.id, (cpu.thread_ns + cpu.idle_ns).min(since_start).max(cpu.thread_ns))
+        // What init used to start everything was never the programs'.
+        let inits = log.init.as_ref().filter(|init| init.cpu == Some(cpu.id)).map_or(0, |init| init.runtime_ns);
+        (cpu.id, (cpu.thread_ns + cpu.idle_ns).min(since_start).max(cpu.thread_ns).saturating_sub(inits))
     });
     capacity.collect()
 }

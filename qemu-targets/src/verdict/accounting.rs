@@ -10,7 +10,7 @@ pub fn judge(log: &RunLog, verdict: &mut Verdict) {
         Some(first) => verdict.note(false, format!("the books of {} of {cpus} CPUs do not close: {first}", open.len())),
         None => verdict.note(cpus > 0, format!("who ran and who paid both close to elapsed time on {cpus} CPUs")),
     }
-    let outside: u64 = log.threads.values().map(|thread| thread.dispatches_outside).sum();
+    let outside: u64 = log.threads.values().chain(&log.init).map(|thread| thread.dispatches_outside).sum();
     let dispatches: u64 = log.threads.values().map(|thread| thread.dispatches).sum();
     verdict.note(outside == 0, format!("{outside} of {dispatches} dispatches were outside the thread's mask"));
     both_sides_agree(log, verdict);
@@ -26,13 +26,15 @@ fn open_books(cpu: &Cpu) -> Option<String> {
 /// The threads' run times together are what the CPUs gave to threads. What an exited thread had last, while its end was
 /// reported, is one charge that its record cannot hold.
 fn both_sides_agree(log: &RunLog, verdict: &mut Verdict) {
-    if !log.threads.values().all(|thread| thread.is_final) || !log.cpus.values().all(|cpu| cpu.is_final) {
+    let all = || log.threads.values().chain(&log.init);
+    if !all().all(|thread| thread.is_final) || !log.cpus.values().all(|cpu| cpu.is_final) {
         verdict.note(false, "not every thread and CPU has made its last report");
         return;
     }
-    let threads: u64 = log.threads.values().map(|thread| thread.runtime_ns).sum();
+    let threads: u64 = all().map(|thread| thread.runtime_ns).sum();
     let cpus: u64 = log.cpus.values().map(|cpu| cpu.thread_ns).sum();
-    let last_charges = log.exits.len() as u64 * log.longest_charge_ns();
+    let ends = log.exits.len() + usize::from(log.init_exit.is_some());
+    let last_charges = ends as u64 * log.longest_charge_ns();
     let good = threads > 0 && threads <= cpus && cpus - threads <= last_charges;
     let seconds = |ns: u64| ns as f64 / 1e9;
     let text = format!("threads ran {:.6} s, CPUs gave threads {:.6} s", seconds(threads), seconds(cpus));

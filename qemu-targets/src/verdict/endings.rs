@@ -26,8 +26,10 @@ pub fn judge(log: &RunLog, target: &Target, conditions: Conditions, verdict: &mu
     for name in &target.expect.runs_on {
         runs_on(log, target, conditions, name, verdict);
     }
+    // What programs have started themselves is theirs to judge.
+    let ours = |exit: &&Exit| target.manifest.programs.iter().any(|program| program.name() == exit.name);
     let expected = |exit: &Exit| target.expect.exit.iter().any(|expected| expected.name == exit.name);
-    for exit in log.exits.iter().filter(|exit| !expected(exit)) {
+    for exit in log.exits.iter().filter(ours).filter(|exit| !expected(exit)) {
         verdict.note(false, format!("{}.{} ended unexpectedly: {}", exit.name, exit.instance, describe(exit)));
     }
 }
@@ -50,13 +52,16 @@ fn end_of_run(log: &RunLog, target: &Target, verdict: &mut Verdict) {
 fn threads(log: &RunLog, target: &Target, conditions: Conditions, verdict: &mut Verdict) {
     let wanted: usize =
         target.manifest.programs.iter().map(|program| usize::from(program.count.resolve(conditions.cpus))).sum();
-    let reported = log.threads.values().filter(|thread| thread.is_final).count();
+    let ours = |thread: &&Thread| target.manifest.programs.iter().any(|program| program.name() == thread.program());
+    let reported = log.main_threads().filter(ours).filter(|thread| thread.is_final).count();
     verdict.note(reported == wanted, format!("{reported} of {wanted} threads reported at the end"));
 }
 
 fn runs_on(log: &RunLog, target: &Target, conditions: Conditions, name: &str, verdict: &mut Verdict) {
     let wanted = target.instances(name, conditions.cpus);
-    let alive = |thread: &&Thread| thread.program() == name && thread.state != "exited" && thread.progress > 0;
+    let alive = |thread: &&Thread| {
+        thread.is_main() && thread.program() == name && thread.state != "exited" && thread.progress > 0
+    };
     let seen = log.threads.values().filter(alive).count();
     verdict.note(seen == wanted, format!("{seen} of {wanted} instances of {name} ran on and made progress"));
 }
