@@ -11,7 +11,7 @@ use crate::workspace::Target;
 use crate::{layers, process};
 
 /// Packages whose code and tests run on the host.
-const HOST_PACKAGES: [&str; 10] = [
+const HOST_PACKAGES: [&str; 11] = [
     "tessera-hal",
     "kernel-core",
     "tessera-abi",
@@ -22,6 +22,7 @@ const HOST_PACKAGES: [&str; 10] = [
     "tessera-arch-x86_64",
     "tessera-arch-aarch64",
     "qemu-targets",
+    "sim",
     "xtask",
 ];
 

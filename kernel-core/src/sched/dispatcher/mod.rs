@@ -15,10 +15,12 @@
 
 mod change;
 mod decide;
+mod glance;
 mod place;
 mod report;
 mod timers;
 
+pub use glance::Glance;
 pub use report::{CpuSnapshot, Snapshot};
 
 use super::entity::{Attributes, Entity, ThreadId};
