@@ -3,6 +3,7 @@
 //! [`Scale`] is a 32-bit binary fraction of nanoseconds per tick, so that a reading is one multiplication. Both
 //! directions use the same fraction: the tick for a deadline is the first one whose reading is not before it.
 
+use core::fmt;
 use tessera_hal::{Duration, Instant};
 
 const FRACTION_BITS: u32 = 32;
@@ -16,6 +17,14 @@ pub struct Scale {
 /// The counter's frequency register holds what no machine can mean: zero, or more than 2^32 GHz.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BadFrequency(pub u64);
+
+impl fmt::Display for BadFrequency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the generic timer says that it counts at {} Hz", self.0)
+    }
+}
+
+impl core::error::Error for BadFrequency {}
 
 impl Scale {
     /// The scale of a counter of `frequency` Hz.
@@ -45,7 +54,7 @@ impl Scale {
 }
 
 /// The count, in program order with what stands before it.
-#[cfg(target_arch = "aarch64")]
+#[cfg(target_os = "none")]
 pub fn count() -> u64 {
     use aarch64_cpu::asm::barrier;
     use aarch64_cpu::registers::{CNTVCT_EL0, Readable};
@@ -54,7 +63,7 @@ pub fn count() -> u64 {
 }
 
 /// The frequency that the firmware wrote, in Hz. It differs between CPU models and is never assumed.
-#[cfg(target_arch = "aarch64")]
+#[cfg(target_os = "none")]
 pub fn frequency() -> u64 {
     use aarch64_cpu::registers::{CNTFRQ_EL0, Readable};
     CNTFRQ_EL0.get()

@@ -1,211 +1,158 @@
-//! [`ArmMachine`]: both traits of the HAL on one CPU.
+//! [`ArmMachine`]: the CPU side and the device side as one `Machine`.
+//!
+//! No state of its own: what is per CPU stands in [`crate::percpu`], what is a device in [`Devices`].
 
-use crate::clock::{BadFrequency, Scale, count, frequency};
-use crate::gic::{Gic, GicError};
-use crate::paging::{Entry, direct};
-use crate::power::Conduit;
-use crate::serial::Serial;
-use crate::trap::{Cause, decode};
+use crate::devices::Devices;
+use crate::features::{Features, features};
+use crate::page_entry::Entry;
+use crate::percpu::{self, PerCpu};
 use crate::user::Context;
-use crate::{clockevent, fpu, gic, memory, percpu, power, vectors};
-use aarch64_cpu::asm::barrier;
-use aarch64_cpu::registers::{ESR_EL1, FAR_EL1, ID_AA64ISAR0_EL1, Readable, TTBR0_EL1, Writeable};
+use crate::{fpu, halt, interrupts, paging, panic, power, secondary, user, vectors};
 use core::arch::asm;
-use core::{fmt, ops::Range};
+use core::fmt;
+use core::ops::Range;
+use spin::Once;
 use tessera_hal::machine::FlushScope;
 use tessera_hal::{
     ArmError, Clockevent, CpuId, CpuSet, CpuTopology, ExitStatus, Frame, Instant, Interrupt, InterruptState, IrqLine,
-    Machine, PhysicalAddress, RequestWord, Route, RouteError, SchedHal, SystemCall, Trap, VirtualAddress,
+    Machine, RequestWord, Route, RouteError, SchedHal, Trap, VirtualAddress,
 };
 
-/// What the platform has discovered.
-#[derive(Clone, Copy, Debug)]
-pub struct Description {
-    /// The machine's name.
-    pub name: &'static str,
-    /// The interrupt controller's distributor.
-    pub distributor: PhysicalAddress,
-    /// The redistributor region that holds this CPU's frame.
-    pub redistributors: PhysicalAddress,
-    /// The virtual timer's interrupt number.
-    pub timer_interrupt: u32,
-    /// The console's interrupt line.
-    pub serial_line: Option<IrqLine>,
-    /// How the firmware is called.
-    pub conduit: Option<Conduit>,
-    /// How many CPUs the machine has; this port runs the first.
-    pub cpus_present: usize,
-}
+/// How often a random number is asked for before the source counts as broken.
+const RANDOM_TRIES: usize = 10;
+const ELF_AARCH64: u16 = 183;
 
-/// Why the machine cannot be used.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum StartError {
-    /// The counter's frequency makes no sense.
-    Clock(BadFrequency),
-    /// The interrupt controller cannot be used.
-    InterruptController(GicError),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Clock(BadFrequency(frequency)) => {
-                write!(f, "the generic timer says that it counts at {frequency} Hz")
-            }
-            Self::InterruptController(GicError::NotVersionThree) => {
-                write!(f, "the interrupt controller is not a GICv3")
-            }
-            Self::InterruptController(GicError::NoRedistributor { affinity }) => {
-                write!(f, "no GIC redistributor belongs to the CPU with affinity {affinity:#x}")
-            }
-            Self::InterruptController(GicError::BadTimerInterrupt(number)) => {
-                write!(f, "the virtual timer's interrupt {number} is not a private one")
-            }
-        }
-    }
-}
-
-impl core::error::Error for StartError {}
+static MACHINE: Once<ArmMachine> = Once::new();
 
 /// The machine.
 pub struct ArmMachine {
-    description: Description,
-    scale: Scale,
-    gic: Gic,
-    serial: Serial,
-    request_word: RequestWord,
+    name: &'static str,
+    devices: &'static Devices,
 }
 
 impl ArmMachine {
-    /// Sets up the CPU that executes this: per-CPU area, vectors, interrupt controller, timer.
-    ///
-    /// # Safety
-    /// Once per boot, with interrupts masked, after [`memory::install`] has mapped the registers that the description
-    /// names, which must be what it says they are and used by nobody else.
-    pub unsafe fn start(description: Description, serial: Serial) -> Result<Self, StartError> {
-        percpu::install_boot();
-        vectors::install();
-        clockevent::disarm();
-        if let Some(conduit) = description.conduit {
-            power::set_conduit(conduit);
+    /// The machine around its devices: prepares the areas and stacks of all CPUs. Once, on the boot CPU, before boot
+    /// memory is handed over.
+    pub fn new(name: &'static str, devices: &'static Devices) -> &'static Self {
+        for (index, &affinity) in devices.cpus().iter().enumerate().skip(1) {
+            percpu::prepare(CpuId::new(index as u16), affinity);
         }
-        let scale = Scale::new(frequency()).map_err(StartError::Clock)?;
-        // SAFETY: the caller's promise.
-        let gic = unsafe { Gic::new(description.distributor, description.redistributors, description.timer_interrupt) }
-            .map_err(StartError::InterruptController)?;
-        Ok(Self { description, scale, gic, serial, request_word: RequestWord::new() })
+        interrupts::set_devices(devices);
+        panic::set_stop_others(stop_others);
+        MACHINE.call_once(|| Self { name, devices })
     }
+
+    /// The machine, once it is made.
+    pub fn get() -> Option<&'static Self> {
+        MACHINE.get()
+    }
+}
+
+/// The area of a CPU that exists.
+///
+/// # Panics
+/// For another number: a caller that makes CPUs up is broken.
+fn area_of(cpu: CpuId) -> &'static PerCpu {
+    match percpu::of(cpu) {
+        Some(area) => area,
+        None => panic!("there is no CPU {cpu}"),
+    }
+}
+
+/// Stops all other CPUs, whatever they do.
+fn stop_others() {
+    let Some(machine) = MACHINE.get() else { return };
+    let this = percpu::this().cpu();
+    for index in 0..machine.devices.cpus().len() {
+        let cpu = CpuId::new(index as u16);
+        if cpu != this && secondary::is_running(cpu) {
+            machine.devices.send(cpu, vectors::HALT);
+        }
+    }
+    halt::wait_for_others();
 }
 
 impl SchedHal for ArmMachine {
     fn now(&self) -> Instant {
-        self.scale.instant(count())
+        self.devices.now()
     }
 
     fn cpu_count(&self) -> usize {
-        1
+        self.devices.cpus().len()
     }
 
     fn this_cpu(&self) -> CpuId {
-        percpu::this_cpu()
+        percpu::this().cpu()
     }
 
-    fn topology(&self, _cpu: CpuId) -> CpuTopology {
-        CpuTopology::default()
+    fn topology(&self, cpu: CpuId) -> CpuTopology {
+        self.devices.topology(cpu)
     }
 
     fn mask_interrupts(&self) -> InterruptState {
-        let state: u64;
-        // SAFETY: masking is what the caller asked for; memory accesses are not moved over it.
-        unsafe { asm!("mrs {0}, daif", "msr daifset, #2", out(reg) state, options(nostack)) };
-        if state & (1 << 7) != 0 { InterruptState::Masked } else { InterruptState::Unmasked }
+        interrupts::mask()
     }
 
     fn restore_interrupts(&self, state: InterruptState) {
-        if state == InterruptState::Unmasked {
-            // SAFETY: the vectors are installed, and the state was unmasked when the caller masked it.
-            unsafe { asm!("msr daifclr, #2", options(nostack)) };
-        }
+        interrupts::restore(state);
     }
 
     fn clockevent(&self) -> Clockevent {
-        clockevent::descriptor(self.scale)
+        self.devices.clockevent()
     }
 
     fn arm(&self, deadline: Instant) -> Result<(), ArmError> {
-        clockevent::arm(self.scale, deadline);
+        self.devices.arm(deadline);
         Ok(())
     }
 
     fn disarm(&self) {
-        clockevent::disarm();
+        self.devices.disarm();
     }
 
-    fn request_word(&self, _cpu: CpuId) -> &RequestWord {
-        &self.request_word
+    fn request_word(&self, cpu: CpuId) -> &RequestWord {
+        &area_of(cpu).requests
     }
 
-    fn send_kick_interrupt(&self, _cpu: CpuId) {
-        gic::kick_self();
+    fn send_kick_interrupt(&self, cpu: CpuId) {
+        self.devices.send(cpu, vectors::KICK);
     }
 
     fn route_irq(&self, line: IrqLine, route: Route) -> Result<Route, RouteError> {
-        let state = self.mask_interrupts();
-        let previous = self.gic.route(line, route);
-        self.restore_interrupts(state);
-        previous
+        interrupts::without_interrupts(|| self.devices.route_irq(line, route))
     }
 
     fn idle(&self) {
-        barrier::dsb(barrier::SY);
-        // A masked interrupt that is pending ends the wait, so none is missed before it is let in.
-        aarch64_cpu::asm::wfi();
-        // SAFETY: the vectors are installed; interrupts are let in between the two instructions and masked again.
-        unsafe { asm!("msr daifclr, #2", "isb", "msr daifset, #2", options(nostack)) };
+        interrupts::idle();
     }
 }
 
 impl Machine for ArmMachine {
     type Entry = Entry;
     type Context = Context;
-
-    const ELF_MACHINE: u16 = 183;
+    const ELF_MACHINE: u16 = ELF_AARCH64;
 
     fn describe(&self, out: &mut dyn fmt::Write) -> fmt::Result {
-        let frequency = frequency();
-        write!(
-            out,
-            "{}, GICv3, generic timer at {}.{:03} MHz",
-            self.description.name,
-            frequency / 1_000_000,
-            frequency / 1_000 % 1_000
-        )?;
-        match self.description.cpus_present {
-            0 | 1 => Ok(()),
-            present => write!(out, ", 1 of {present} CPUs in use"),
-        }
+        write!(out, "{}, {}, {}", self.name, self.devices, features())
     }
 
     fn frame_bytes(&self, frame: Frame) -> *mut u8 {
-        direct(frame.start())
+        paging::direct(frame.start())
     }
 
     fn user_range(&self) -> Range<usize> {
-        0x1000..0x8000_0000_0000
+        paging::USER_RANGE
     }
 
     /// The kernel's half has a root register of its own, so there is nothing to fill in.
     fn prepare_root(&self, _root: Frame) {}
 
     fn load_root(&self, root: Frame) {
-        TTBR0_EL1.set(root.start().0);
-        barrier::isb(barrier::SY);
-        self.flush_local(FlushScope::User);
+        paging::load(root.start());
     }
 
     fn load_kernel_root(&self) {
-        memory::load_kernel_low_root();
-        self.flush_local(FlushScope::User);
+        paging::load(paging::empty_root());
     }
 
     fn flush_local(&self, scope: FlushScope) {
@@ -228,78 +175,61 @@ impl Machine for ArmMachine {
     }
 
     fn run_user(&self, context: &mut Context) -> Trap {
-        loop {
-            fpu::prepare(context);
-            // SAFETY: the context is a whole one and exclusively ours; interrupts are masked and a user space is loaded,
-            // as the trait demands; the vectors bring us back.
-            let reason = unsafe { vectors::enter_user(context) };
-            if reason == vectors::INTERRUPT {
-                return Trap::Interrupt(gic::acknowledge());
-            }
-            debug_assert_eq!(reason, vectors::SYNCHRONOUS);
-            match decode(ESR_EL1.get(), FAR_EL1.get(), context.registers.program_counter) {
-                Cause::SystemCall => return Trap::SystemCall(system_call(context)),
-                Cause::FpuOff => fpu::load(context),
-                Cause::Fault(fault) => return Trap::Fault(fault),
-            }
-        }
+        user::run(context)
     }
 
     fn save_user_state(&self, context: &mut Context) {
-        fpu::save(context);
+        fpu::save(&mut context.fpu);
     }
 
     fn set_interrupt_hook(&self, hook: fn(Interrupt)) {
-        vectors::set_hook(hook);
+        interrupts::set_hook(hook);
     }
 
-    fn start_secondaries(&'static self, _entry: fn(CpuId) -> !) -> CpuSet {
-        CpuSet::of(CpuId::BOOT)
+    fn start_secondaries(&'static self, entry: fn(CpuId) -> !) -> CpuSet {
+        secondary::start(self.devices, entry)
     }
 
     fn console_write(&self, bytes: &[u8]) {
-        self.serial.send(bytes);
+        self.devices.serial().write(bytes);
     }
 
     fn console_read(&self) -> Option<u8> {
-        self.serial.receive()
+        self.devices.serial().read()
     }
 
     fn console_line(&self) -> Option<IrqLine> {
-        self.serial.enable_receive_interrupt();
-        self.description.serial_line
+        self.devices.serial().enable_receive_interrupt();
+        self.devices.serial_line()
     }
 
     fn raise_line(&self, line: IrqLine) -> bool {
-        let state = self.mask_interrupts();
-        let raised = self.gic.raise(line);
-        self.restore_interrupts(state);
-        raised
+        interrupts::without_interrupts(|| self.devices.gic().raise(line))
     }
 
     fn entropy(&self) -> Option<u64> {
-        if ID_AA64ISAR0_EL1.read(ID_AA64ISAR0_EL1::RNDR) == 0 {
-            return None;
+        features().contains(Features::RANDOM).then(random).flatten()
+    }
+
+    fn stop_others(&self) {
+        if halt::claim() {
+            stop_others();
         }
+    }
+
+    fn power_off(&self, status: ExitStatus) -> ! {
+        power::power_off(status)
+    }
+}
+
+/// A number from RNDR, which may be out of numbers for a while.
+fn random() -> Option<u64> {
+    (0..RANDOM_TRIES).find_map(|_| {
         let (value, failed): (u64, u64);
-        // SAFETY: the CPU has the register (RNDR); reading it sets the zero flag on failure.
+        // SAFETY: the caller has checked that the register exists (RNDR); reading it sets the zero flag on failure.
         unsafe {
             asm!("mrs {0}, s3_3_c2_c4_0", "cset {1}, eq", out(reg) value, out(reg) failed, options(nomem, nostack))
         };
         (failed == 0).then_some(value)
-    }
-
-    fn stop_others(&self) {}
-
-    fn power_off(&self, status: ExitStatus) -> ! {
-        power::off(status)
-    }
-}
-
-fn system_call(context: &Context) -> SystemCall {
-    let [first, second, third, fourth, ..] = context.registers.general;
-    SystemCall {
-        number: context.registers.general[8] as usize,
-        arguments: [first, second, third, fourth].map(|argument| argument as usize),
-    }
+    })
 }

@@ -1,4 +1,4 @@
-//! Decoding of the exception syndrome: why EL0 was left.
+//! Exceptions: from the syndrome to values (Arm ARM, ESR_EL1), and the report of the kernel's own faults.
 
 use tessera_hal::{Access, Fault, FaultKind, VirtualAddress};
 
@@ -45,6 +45,60 @@ fn abort(syndrome: u64, access: Access) -> (FaultKind, bool) {
     (kind, true)
 }
 
+/// A synchronous external abort: nothing answered at a physical address.
+#[cfg_attr(not(target_os = "none"), allow(dead_code))]
+fn is_unanswered(syndrome: u64) -> bool {
+    const DATA_ABORT_OF_KERNEL: u64 = 0x25;
+    const EXTERNAL: u64 = 0x10;
+    syndrome >> 26 & 0x3f == DATA_ABORT_OF_KERNEL && syndrome & 0x3f == EXTERNAL
+}
+
+#[cfg(target_os = "none")]
+pub(crate) use report::fatal;
+
+#[cfg(target_os = "none")]
+mod report {
+    use super::is_unanswered;
+    use crate::paging::{Window, physical_of};
+    use crate::percpu;
+    use crate::user::Registers;
+    use crate::{panic, power};
+    use aarch64_cpu::registers::{ESR_EL1, FAR_EL1, Readable};
+    use core::sync::atomic::Ordering;
+
+    /// The kernel's own fault, on the stack for it.
+    pub(crate) extern "C" fn fatal(registers: &mut Registers, vector: u64) -> ! {
+        const SYSTEM_ERRORS: u64 = 3;
+        if power::is_turning_off() {
+            // The emulator has no semihosting: the instruction that asks for it was an exception.
+            power::without_emulator();
+        }
+        let (syndrome, address) = (ESR_EL1.get(), FAR_EL1.get());
+        percpu::this().fault.store(registers, Ordering::Relaxed);
+        let counter = registers.program_counter;
+        if vector % 4 == SYSTEM_ERRORS {
+            panic!("the machine reports an error at {counter:#x} (syndrome {syndrome:#x})");
+        }
+        if is_unanswered(syndrome) && !percpu::this().reporting.load(Ordering::Relaxed) {
+            match physical_of(address) {
+                Some((Window::Memory, address)) => {
+                    panic::fail(&format_args!("nothing answers at {address}, which is memory by the device tree"))
+                }
+                Some((Window::Devices, address)) => {
+                    panic::fail(&format_args!("nothing answers at {address}, where a device is by the device tree"))
+                }
+                None => {}
+            }
+        }
+        match percpu::stack_around(address as usize) {
+            Some((cpu, which, true)) => panic!("the {which:?} stack of CPU {cpu} overflowed at {counter:#x}"),
+            _ => {
+                panic!("exception {vector} in the kernel at {counter:#x}, syndrome {syndrome:#x}, address {address:#x}")
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,5 +139,12 @@ mod tests {
         assert_eq!(kind(0x2c << 26), FaultKind::Arithmetic);
         assert_eq!(kind(0x24 << 26 | 0x21), FaultKind::Protection);
         assert_eq!(kind(0x2f << 26), FaultKind::Other(0x2f));
+    }
+
+    #[test]
+    fn only_an_external_abort_of_the_kernel_means_that_nothing_answered() {
+        assert!(is_unanswered(0x25 << 26 | 0x10));
+        assert!(!is_unanswered(0x25 << 26 | 0x05), "a translation fault");
+        assert!(!is_unanswered(0x24 << 26 | 0x10), "a program's");
     }
 }

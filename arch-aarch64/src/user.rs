@@ -1,8 +1,9 @@
-//! A thread's registers.
+//! User mode: a thread's context and the call that runs it.
 //!
-//! The layout of [`Registers`] is known to the assembly of `vectors`: words 0 to 30 are `x0` to `x30`, then the stack
+//! The layout of [`Registers`] is known to the assembly of `stubs`: words 0 to 30 are `x0` to `x30`, then the stack
 //! pointer, the program counter, the saved status and the thread pointer.
 
+use crate::fpu::FpuState;
 use core::fmt;
 use tessera_hal::{UserContext, VirtualAddress};
 
@@ -22,26 +23,12 @@ pub struct Registers {
     pub thread_pointer: u64,
 }
 
-/// FP and SIMD state. All zero is what a new thread has.
-#[derive(Clone, Debug)]
-#[repr(C, align(16))]
-pub struct FpuState {
-    /// `q0` to `q31`.
-    pub vectors: [u128; 32],
-    /// `FPSR`.
-    pub status: u64,
-    /// `FPCR`.
-    pub control: u64,
-}
-
 /// Everything that user mode of one thread has.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 #[repr(C)]
 pub struct Context {
     pub(crate) registers: Registers,
     pub(crate) fpu: FpuState,
-    /// Whether the FPU state is in this CPU's registers instead of `fpu`.
-    pub(crate) fpu_is_loaded: bool,
 }
 
 impl UserContext for Context {
@@ -50,7 +37,7 @@ impl UserContext for Context {
             Registers { stack_pointer: stack.0 as u64, program_counter: entry.0 as u64, ..Registers::default() };
         registers.general[0] = arguments[0] as u64;
         registers.general[1] = arguments[1] as u64;
-        Self { registers, fpu: FpuState { vectors: [0; 32], status: 0, control: 0 }, fpu_is_loaded: false }
+        Self { registers, fpu: FpuState::new() }
     }
 
     fn set_thread_pointer(&mut self, address: VirtualAddress) {
@@ -87,6 +74,47 @@ impl fmt::Display for Registers {
     }
 }
 
+#[cfg(target_os = "none")]
+pub(crate) use run::run;
+
+#[cfg(target_os = "none")]
+mod run {
+    use super::Context;
+    use crate::trap::{Cause, decode};
+    use crate::{fpu, interrupts, stubs};
+    use aarch64_cpu::registers::{ESR_EL1, FAR_EL1, Readable};
+    use tessera_hal::{SystemCall, Trap};
+
+    /// Runs user mode in the loaded space until it traps. Interrupts are masked.
+    pub(crate) fn run(context: &mut Context) -> Trap {
+        loop {
+            fpu::before_user(&mut context.fpu);
+            // SAFETY: the context is a whole one and exclusively ours; interrupts are masked and a user space is loaded,
+            // as the trait demands; the vectors bring us back.
+            match unsafe { stubs::enter_user(&raw mut context.registers) } {
+                stubs::INTERRUPT => return Trap::Interrupt(interrupts::acknowledge()),
+                stubs::FAST_INTERRUPT => interrupts::on_fast(),
+                reason => {
+                    debug_assert_eq!(reason, stubs::SYNCHRONOUS);
+                    match decode(ESR_EL1.get(), FAR_EL1.get(), context.registers.program_counter) {
+                        Cause::SystemCall => return Trap::SystemCall(system_call(context)),
+                        Cause::FpuOff => fpu::first_use(&mut context.fpu),
+                        Cause::Fault(fault) => return Trap::Fault(fault),
+                    }
+                }
+            }
+        }
+    }
+
+    fn system_call(context: &Context) -> SystemCall {
+        let [first, second, third, fourth, ..] = context.registers.general;
+        SystemCall {
+            number: context.registers.general[8] as usize,
+            arguments: [first, second, third, fourth].map(|argument| argument as usize),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,7 +126,6 @@ mod tests {
         assert_eq!(offset_of!(Registers, stack_pointer), 248);
         assert_eq!(offset_of!(Registers, status), 264);
         assert_eq!(size_of::<Registers>(), 288);
-        assert_eq!(offset_of!(FpuState, status), 512);
     }
 
     #[test]
@@ -107,7 +134,6 @@ mod tests {
         assert_eq!(context.registers.general[..3], [1, 2, 0]);
         assert_eq!((context.program_counter().0, context.stack_pointer().0), (0x20_0000, 0x7000));
         assert_eq!(context.registers.status, 0, "EL0 with interrupts deliverable");
-        assert!(context.fpu.vectors.iter().all(|&vector| vector == 0));
     }
 
     #[test]

@@ -6,12 +6,12 @@
 use crate::entry::BOOT_STACK_BYTES;
 use crate::image::Image;
 use crate::percpu::{self, PerCpu};
-use crate::regions::Regions;
 use crate::start_info::{Physical, StartInfo};
 use crate::{features, fpu, memory, paging, panic, segments, stubs};
 use core::arch::asm;
 use core::ops::Range;
 use spin::Once;
+use tessera_hal::port::regions::Regions;
 use tessera_hal::{BootInfo, CpuId, Frame, PAGE_SIZE, PhysicalAddress};
 
 static START_INFO: Once<StartInfo> = Once::new();

@@ -35,11 +35,11 @@ pub mod paging;
 pub mod panic;
 pub mod percpu;
 pub mod power;
-pub mod regions;
 pub mod segments;
 pub mod start_info;
 #[cfg(target_os = "none")]
 pub mod stubs;
+#[cfg(target_os = "none")]
 pub mod symbols;
 pub mod thread_pointer;
 pub mod trap;

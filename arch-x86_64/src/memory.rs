@@ -4,9 +4,9 @@
 //! After `finish` a small reserve remains for the tables of late device mappings. Lock level: leaf; boot only.
 
 use crate::paging;
-use crate::regions::Regions;
 use crate::start_info::{LOW_MEMORY_END, StartInfo};
 use spin::Mutex;
+use tessera_hal::port::regions::Regions;
 use tessera_hal::{Frame, MemoryRegion, PAGE_SIZE};
 
 /// The frame below 1 MiB in which secondary CPUs begin. It is RAM on every PC and never handed out.
@@ -33,11 +33,19 @@ pub(crate) fn begin(info: &StartInfo, image: core::ops::Range<u64>) {
 /// is powered off with one line.
 pub fn allocate_zeroed() -> Frame {
     let frame = FREE.lock().take_frame();
-    let Some(frame) = frame else { crate::panic::fail(&"too little memory for the tables of this machine's CPUs") };
+    let Some(frame) = frame else { refuse() };
     let place = paging::direct(frame.start());
     // SAFETY: the frame was free RAM, is now the caller's alone, and stands in the direct map.
     unsafe { place.write_bytes(0, PAGE_SIZE) };
     frame
+}
+
+fn refuse() -> ! {
+    const REASON: &str = "too little memory for the tables of this machine's CPUs";
+    #[cfg(target_os = "none")]
+    crate::panic::fail(&REASON);
+    #[cfg(not(target_os = "none"))]
+    panic!("{REASON}");
 }
 
 /// Hands all but a small reserve over to the kernel. Once.

@@ -11,9 +11,9 @@ use crate::features::{Features, features};
 use crate::image::Image;
 use crate::memory;
 use crate::page_entry::{Entry, Flags};
-use crate::regions::Regions;
 use core::sync::atomic::{AtomicU64, Ordering};
 use spin::Mutex;
+use tessera_hal::port::regions::Regions;
 use tessera_hal::{Frame, MemoryRegion, PAGE_SIZE, PageTableEntry, PhysicalAddress, VirtualAddress};
 
 /// Where physical address 0 stands in the direct map.

@@ -16,48 +16,12 @@ use crate::topology::{RawTopology, ThisCpu};
 use crate::{memory, paging, percpu, vectors};
 use core::arch::global_asm;
 use core::hint;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use spin::Once;
+use tessera_hal::port::stages::{Stage, Stages};
 use tessera_hal::{CpuId, CpuSet, Duration, PAGE_SIZE};
 use x86_64::instructions::{hlt, interrupts};
 use x86_64::registers::model_specific::{Efer, EferFlags};
-
-/// How far a CPU has come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-enum Stage {
-    /// It has not been heard of.
-    Absent,
-    /// It runs on its own stack and can take interrupts.
-    Arrived,
-    /// It took part in the clock check.
-    Checked,
-    /// It came too late and will never run.
-    Abandoned,
-}
-
-/// The stage of each CPU.
-struct Stages([AtomicU8; MAX_CPUS]);
-
-impl Stages {
-    const fn new() -> Self {
-        Self([const { AtomicU8::new(Stage::Absent as u8) }; MAX_CPUS])
-    }
-
-    fn is(&self, cpu: CpuId, stage: Stage) -> bool {
-        self.0[cpu.index()].load(Ordering::Acquire) == stage as u8
-    }
-
-    /// Moves a CPU on; `false` if it was not where it should be.
-    fn advance(&self, cpu: CpuId, from: Stage, to: Stage) -> bool {
-        self.0[cpu.index()].compare_exchange(from as u8, to as u8, Ordering::AcqRel, Ordering::Acquire).is_ok()
-    }
-
-    /// Those of `cpus` that reached `stage`; the others are abandoned where they were.
-    fn settle(&self, cpus: &CpuSet, stage: Stage, before: Stage) -> CpuSet {
-        cpus.iter().filter(|&cpu| self.is(cpu, stage) || !self.advance(cpu, before, Stage::Abandoned)).collect()
-    }
-}
 
 /// What every started CPU must know.
 struct Plan {
@@ -67,7 +31,7 @@ struct Plan {
 }
 
 static PLAN: Once<Plan> = Once::new();
-static STAGES: Stages = Stages::new();
+static STAGES: Stages<MAX_CPUS> = Stages::new();
 static CHECK: CrossCheck = CrossCheck::new();
 /// The check may begin.
 static CHECK_OPEN: AtomicBool = AtomicBool::new(false);
@@ -105,12 +69,12 @@ pub fn start(devices: &'static Devices, prepare: fn(CpuId), entry: fn(CpuId) -> 
 
 /// Whether `cpu` is running: it came up in time, or it is the boot CPU.
 pub fn is_running(cpu: CpuId) -> bool {
-    cpu == CpuId::BOOT || (cpu.index() < MAX_CPUS && STAGES.is(cpu, Stage::Checked))
+    cpu == CpuId::BOOT || STAGES.is(cpu, Stage::Checked)
 }
 
 /// Those of the first `count` CPUs that did not come up in time.
 pub fn late(count: usize) -> CpuSet {
-    CpuSet::<8>::first(count.min(MAX_CPUS)).iter().filter(|&cpu| STAGES.is(cpu, Stage::Abandoned)).collect()
+    STAGES.abandoned(count)
 }
 
 fn send_start(devices: &Devices, wanted: &CpuSet) {
@@ -364,18 +328,6 @@ secondary_trampoline_end:
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_cpu_that_is_late_is_abandoned_and_cannot_go_on() {
-        let stages = Stages::new();
-        let (early, late) = (CpuId::new(1), CpuId::new(2));
-        let both: CpuSet = [early, late].into_iter().collect();
-        assert!(stages.advance(early, Stage::Absent, Stage::Arrived));
-        assert_eq!(stages.settle(&both, Stage::Arrived, Stage::Absent), CpuSet::of(early));
-        assert!(!stages.advance(late, Stage::Absent, Stage::Arrived));
-        assert!(stages.advance(early, Stage::Arrived, Stage::Checked));
-        assert_eq!(stages.settle(&CpuSet::of(early), Stage::Checked, Stage::Arrived), CpuSet::of(early));
-    }
 
     #[test]
     fn the_trampoline_leaves_room_for_its_parameters() {

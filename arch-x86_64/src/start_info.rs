@@ -2,8 +2,8 @@
 //!
 //! Everything is read with bounds and copied at once, since the loader's memory is not reserved afterwards.
 
-use crate::regions::Regions;
 use core::fmt;
+use tessera_hal::port::regions::Regions;
 use tessera_hal::{PAGE_SIZE, PhysicalAddress};
 use zerocopy::{FromBytes, transmute};
 

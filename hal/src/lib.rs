@@ -17,6 +17,7 @@ pub mod cpu;
 pub mod fake;
 pub mod irq;
 pub mod machine;
+pub mod port;
 pub mod probe;
 pub mod request;
 pub mod sched;

@@ -48,6 +48,20 @@ pub struct Expect {
     /// How the run ends.
     #[serde(default)]
     pub end: ExpectedEnd,
+    /// How many CPUs must have run threads.
+    #[serde(default)]
+    pub busy_cpus: BusyCpus,
+}
+
+/// How many CPUs must have run threads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BusyCpus {
+    /// It does not matter.
+    #[default]
+    Any,
+    /// At least half of them: those that begin late may find that others have taken their work.
+    Half,
 }
 
 /// Whose run time is compared with the fair share.

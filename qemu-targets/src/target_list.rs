@@ -20,4 +20,5 @@ targets!(
     "faults",
     "fpu",
     "spread",
+    "crowd",
 );

@@ -52,6 +52,8 @@ enum Task {
         #[arg(long)]
         list: bool,
     },
+    /// Draw the plots of the documentation again
+    Plots,
     /// Check that no crate or module depends on one that it must not know
     CheckLayers,
 }
@@ -74,12 +76,22 @@ fn perform(task: Task) -> Result<()> {
         Task::Soak(arguments) => soak::run(&arguments),
         Task::Test { list: true, .. } => test::list(),
         Task::Test { only, list: false } => test::run(&only),
+        Task::Plots => plots(),
         Task::CheckLayers => {
             layers::check()?;
             println!("check-layers: every dependency is an allowed one.");
             Ok(())
         }
     }
+}
+
+/// The simulator draws them from workloads that are part of its sources.
+fn plots() -> Result<()> {
+    let folder = workspace::root().join("docs/src/plots");
+    let mut command = setup::ensure()?.cargo();
+    command.args(["run", "--quiet", "--release", "--package", "sim", "--", "plots"]).arg(folder);
+    print!("{}", String::from_utf8_lossy(&process::capture(&mut command)?.stdout));
+    Ok(())
 }
 
 fn build_all(noise: build::Noise) -> Result<()> {

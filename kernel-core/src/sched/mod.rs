@@ -31,8 +31,8 @@ pub mod vtime;
 
 pub use account::{Paid, Ran};
 pub use dispatcher::{
-    AttributeError, Config, ConfigError, CpuError, CpuSnapshot, CreateError, Dispatcher, MAX_THREADS, MOST_AHEAD, Next,
-    Position, Snapshot, StaleThread, Terminated, Wake,
+    AttributeError, Config, ConfigError, CpuError, CpuSnapshot, CreateError, Dispatcher, Glance, MAX_THREADS,
+    MOST_AHEAD, Next, Position, Snapshot, StaleThread, Terminated, Wake,
 };
 pub use entity::{Attributes, ThreadId};
 pub use invariants::Violation;

@@ -1,6 +1,7 @@
-//! Tessera on QEMU's aarch64 `virt` machine: discovery by device tree, then the kernel.
+//! Tessera on QEMU's aarch64 `virt` machine.
 //!
-//! Bad input ends the run with one line on the serial port and a failing status.
+//! Order: the CPU, the device tree and memory (`bring_up`), the devices, the machine around them, the kernel. Bad input
+//! ends the run with one line on the serial port and a failing status.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(not(target_os = "none"))]
@@ -9,6 +10,43 @@ fn main() {
 }
 
 #[cfg(target_os = "none")]
-mod boot;
-#[cfg(target_os = "none")]
-mod discovery;
+mod start {
+    use core::fmt;
+    use tessera_arch_aarch64::device_tree::DeviceTree;
+    use tessera_arch_aarch64::machine::ArmMachine;
+    use tessera_arch_aarch64::{boot, devices, panic};
+    use tessera_hal::PhysicalAddress;
+
+    /// Where the machine's serial port stands as long as no device tree says otherwise.
+    const SERIAL: PhysicalAddress = PhysicalAddress(0x0900_0000);
+
+    /// Where the entry code goes: upper half, boot stack, everything masked.
+    // SAFETY: no other function has this name; the entry code calls it with this signature.
+    #[unsafe(no_mangle)]
+    extern "C" fn platform_start(device_tree: u64) -> ! {
+        boot::bring_up(device_tree, SERIAL, start_kernel)
+    }
+
+    /// On the guarded stack: finds the devices and starts the kernel.
+    extern "C" fn start_kernel(tree: &'static DeviceTree<'static>) -> ! {
+        let devices = match devices::discover(tree) {
+            Ok(devices) => devices,
+            Err(error) => panic::fail(&error),
+        };
+        let machine = ArmMachine::new("virt", devices);
+        panic::set_thread_hook(describe_current);
+        tessera_kernel::start(machine, boot::finish(tree))
+    }
+
+    fn describe_current(out: &mut dyn fmt::Write) -> fmt::Result {
+        match ArmMachine::get() {
+            Some(machine) => tessera_kernel::describe_current(machine, out),
+            None => Ok(()),
+        }
+    }
+
+    #[panic_handler]
+    fn on_panic(info: &core::panic::PanicInfo<'_>) -> ! {
+        panic::report(info)
+    }
+}

@@ -4,7 +4,7 @@ use super::{Conditions, Verdict};
 use crate::{
     log::RunLog,
     records::{Exit, Thread},
-    target::{ExpectedEnd, ExpectedExit, Target},
+    target::{BusyCpus, ExpectedEnd, ExpectedExit, Target},
 };
 
 pub fn judge(log: &RunLog, target: &Target, conditions: Conditions, verdict: &mut Verdict) {
@@ -20,6 +20,9 @@ pub fn judge(log: &RunLog, target: &Target, conditions: Conditions, verdict: &mu
     }
     end_of_run(log, target, verdict);
     threads(log, target, conditions, verdict);
+    if target.expect.busy_cpus == BusyCpus::Half {
+        busy_cpus(log, conditions, verdict);
+    }
     for expected in &target.expect.exit {
         expected_exit(log, target, conditions, expected, verdict);
     }
@@ -55,6 +58,12 @@ fn threads(log: &RunLog, target: &Target, conditions: Conditions, verdict: &mut 
     let ours = |thread: &&Thread| target.manifest.programs.iter().any(|program| program.name() == thread.program());
     let reported = log.main_threads().filter(ours).filter(|thread| thread.is_final).count();
     verdict.note(reported == wanted, format!("{reported} of {wanted} threads reported at the end"));
+}
+
+fn busy_cpus(log: &RunLog, conditions: Conditions, verdict: &mut Verdict) {
+    let busy = log.cpus.values().filter(|cpu| cpu.thread_ns > 0).count();
+    let wanted = usize::from(conditions.cpus).div_ceil(2);
+    verdict.note(busy >= wanted, format!("{busy} of {} CPUs ran threads, at least {wanted} must", conditions.cpus));
 }
 
 fn runs_on(log: &RunLog, target: &Target, conditions: Conditions, name: &str, verdict: &mut Verdict) {

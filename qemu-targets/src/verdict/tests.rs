@@ -315,3 +315,20 @@ fn few_slices_are_excused_on_a_crowded_host_only() {
     assert!(!run(64, 29, true));
     assert!(!run(8, 29, false));
 }
+
+#[test]
+fn work_that_stayed_on_few_cpus_is_no_spread() {
+    let target = FAIR.replace("[expect]", "[expect]\nbusy-cpus = 'half'");
+    let verdict = |log: &RunLog| {
+        let verdict = judge(log, &Target::parse("t.toml", &target).unwrap(), Conditions { cpus: 3, exact: false });
+        verdict.findings.into_iter().find(|finding| finding.text.contains("CPUs ran threads")).unwrap()
+    };
+    let mut log = good_run();
+    let lonely = verdict(&log);
+    assert_eq!((lonely.good, lonely.text.as_str()), (false, "1 of 3 CPUs ran threads, at least 2 must"));
+    let second = log.cpus[&0].clone();
+    log.cpus.insert(1, second);
+    assert!(verdict(&log).good);
+    log.cpus.get_mut(&1).unwrap().thread_ns = 0;
+    assert!(!verdict(&log).good);
+}

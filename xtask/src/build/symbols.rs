@@ -1,6 +1,6 @@
 //! Names for backtraces: fills the table that a kernel's image reserves (section `.symbols`) with its functions.
 //!
-//! The format is `arch-x86_64/src/symbols.rs`'s. It is done after linking, because only then are the addresses known. A
+//! The format is `hal/src/port/symbols.rs`'s. It is done after linking, because only then are the addresses known. A
 //! kernel without the section is left as it is.
 
 use anyhow::{Context, Result, ensure};
@@ -51,7 +51,17 @@ fn functions(elf: &ElfBytes<'_, LittleEndian>) -> Result<Vec<(u32, String)>> {
 fn is_assembly(name: &str) -> bool {
     matches!(
         name,
-        "trap_stubs" | "trap_common" | "trap_from_kernel" | "trap_anywhere" | "system_call_entry" | "enter_user"
+        "trap_stubs"
+            | "trap_common"
+            | "trap_from_kernel"
+            | "trap_anywhere"
+            | "system_call_entry"
+            | "enter_user"
+            | "leave_user"
+            | "exception_vectors"
+            | "interrupt_kernel"
+            | "fast_kernel"
+            | "fatal_exception"
     )
 }
 

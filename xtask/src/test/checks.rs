@@ -11,14 +11,18 @@ use crate::workspace::Target;
 use crate::{layers, process};
 
 /// Packages whose code and tests run on the host.
-const HOST_PACKAGES: [&str; 8] = [
+const HOST_PACKAGES: [&str; 11] = [
     "tessera-hal",
     "kernel-core",
     "tessera-abi",
     "tessera-schema",
     "schema-codegen",
     "tessera-kernel",
+    // Each on any host: what a foreign architecture needs is left out.
+    "tessera-arch-x86_64",
+    "tessera-arch-aarch64",
     "qemu-targets",
+    "sim",
     "xtask",
 ];
 

@@ -46,7 +46,7 @@ fn machines() -> Vec<(&'static str, Switches)> {
         ("faults", virt.clone()),
         ("thread-fairness", virt),
         ("default", Switches { cpus: Some(64), seconds: Some(5), ..Switches::default() }),
-        ("spread", Switches { cpus: Some(288), seconds: Some(10), ..Switches::default() }),
+        ("crowd", Switches { cpus: Some(288), ..Switches::default() }),
     ]
 }
 

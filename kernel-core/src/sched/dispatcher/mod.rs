@@ -15,11 +15,13 @@
 
 mod change;
 mod decide;
+mod glance;
 mod place;
 mod position;
 mod report;
 mod timers;
 
+pub use glance::Glance;
 pub use position::{MOST_AHEAD, Position};
 pub use report::{CpuSnapshot, Snapshot};
 

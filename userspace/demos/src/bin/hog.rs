@@ -1,4 +1,4 @@
-//! Takes all the CPU time that it gets, and counts.
+//! Takes all the CPU time that it gets, and counts; up to the number in its argument, if it has one.
 #![no_std]
 #![no_main]
 
@@ -10,7 +10,7 @@ tessera_rt::entry!(main);
 
 fn main() -> i32 {
     let progress = start::progress();
-    for count in 1.. {
+    for count in 1..=demos::number(0).unwrap_or(u64::MAX) {
         work();
         progress.store(count, Ordering::Relaxed);
     }

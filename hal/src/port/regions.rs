@@ -3,7 +3,7 @@
 //! Ranges are whole pages, sorted, disjoint and never empty. The list has a fixed capacity since it is used before
 //! there is a heap; what does not fit is left out, which only makes memory smaller.
 
-use tessera_hal::{Frame, MemoryRegion, PAGE_SIZE};
+use crate::{Frame, MemoryRegion, PAGE_SIZE};
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
@@ -88,7 +88,7 @@ impl<const N: usize> Default for Regions<N> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::vec::Vec;
+    use alloc::vec::Vec;
 
     fn numbers<const N: usize>(regions: &Regions<N>) -> Vec<(u64, u64)> {
         regions.as_slice().iter().map(|r| (r.start.number(), r.start.number() + r.frames)).collect()

@@ -1,0 +1,109 @@
+//! Plots as SVG: who ran where, shares over time, bars and lines with legends and units.
+//!
+//! The input is a [`crate::trace::Trace`] or plain numbers, so what a booted kernel recorded is drawn by the same code.
+
+mod bars;
+mod gantt;
+mod legend;
+mod lines;
+mod scale;
+mod shares;
+mod texts;
+
+use crate::trace::Trace;
+use legend::Palette;
+use plotters::coord::Shift;
+use plotters::prelude::*;
+
+pub use bars::{Bars, bars};
+pub use lines::{Line, Lines, lines};
+
+/// What is drawn on.
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+/// A plot could not be drawn.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot draw: {0}")]
+pub struct PlotError(#[from] DrawingAreaErrorKind<std::io::Error>);
+
+/// The font of all texts.
+const FONT: &str = "sans-serif";
+/// Width of a plot in pixels.
+const WIDTH: u32 = 1200;
+/// Width of the legend beside it.
+const LEGEND_WIDTH: u32 = 190;
+/// CPUs that have a row of their own.
+const MAX_ROWS: usize = 64;
+
+/// What to draw of a trace.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Show {
+    /// A row per CPU with its slices.
+    pub gantt: bool,
+    /// The shares over time.
+    pub shares: bool,
+}
+
+/// One trace with its title, as part of a figure.
+#[derive(Clone, Copy, Debug)]
+pub struct Panel<'a> {
+    /// What stands above it.
+    pub title: &'a str,
+    /// What is drawn.
+    pub trace: &'a Trace,
+    /// Of what.
+    pub show: Show,
+}
+
+/// Who ran where, and the shares over time, with a legend.
+pub fn run(title: &str, trace: &Trace) -> Result<String, PlotError> {
+    figure(&[Panel { title, trace, show: Show { gantt: true, shares: true } }])
+}
+
+/// Several traces below each other.
+pub fn figure(panels: &[Panel<'_>]) -> Result<String, PlotError> {
+    let heights: Vec<u32> = panels.iter().map(height).collect();
+    draw(heights.iter().sum(), |root| {
+        let mut rest = root.clone();
+        for (panel, height) in panels.iter().zip(heights) {
+            let (area, below) = rest.split_vertically(height);
+            draw_panel(&area, panel)?;
+            rest = below;
+        }
+        Ok(())
+    })
+}
+
+fn height(panel: &Panel<'_>) -> u32 {
+    let gantt = if panel.show.gantt { gantt::height(panel.trace.cpus) } else { 0 };
+    let shares = if panel.show.shares { shares::HEIGHT } else { 0 };
+    gantt + shares
+}
+
+fn draw_panel(area: &Area<'_>, panel: &Panel<'_>) -> Result<(), PlotError> {
+    let palette = Palette::of(panel.trace);
+    let (plots, legend) = area.split_horizontally(WIDTH - LEGEND_WIDTH);
+    let mut below = plots;
+    if panel.show.gantt {
+        let (top, rest) = below.split_vertically(gantt::height(panel.trace.cpus));
+        gantt::draw(&top, panel.title, panel.trace, &palette)?;
+        below = rest;
+    }
+    if panel.show.shares {
+        let title = if panel.show.gantt { "Share of a CPU over time" } else { panel.title };
+        shares::draw(&below, title, panel.trace, &palette)?;
+    }
+    palette.draw(&legend, panel.trace)
+}
+
+/// Draws an SVG of this height.
+fn draw(height: u32, paint: impl FnOnce(&Area<'_>) -> Result<(), PlotError>) -> Result<String, PlotError> {
+    let mut text = String::new();
+    {
+        let root = SVGBackend::with_string(&mut text, (WIDTH, height)).into_drawing_area();
+        root.fill(&WHITE)?;
+        paint(&root)?;
+        root.present()?;
+    }
+    Ok(text)
+}

@@ -1,0 +1,101 @@
+//! Colours of threads, and the legend that explains them.
+
+use super::{Area, FONT, PlotError};
+use crate::trace::{ThreadIndex, Trace};
+use plotters::prelude::*;
+use plotters::style::RGBColor;
+
+/// Colours that can be told apart.
+const COLOURS: [RGBColor; 14] = [
+    RGBColor(0, 114, 178),
+    RGBColor(230, 159, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 60, 60),
+    RGBColor(130, 90, 170),
+    RGBColor(86, 180, 233),
+    RGBColor(120, 80, 40),
+    RGBColor(220, 110, 170),
+    RGBColor(150, 170, 30),
+    RGBColor(30, 60, 110),
+    RGBColor(240, 200, 60),
+    RGBColor(90, 200, 170),
+    RGBColor(240, 120, 60),
+    RGBColor(170, 150, 210),
+];
+/// The others. Threads that follow each other on a CPU often have a fixed distance in number, so they are not simply
+/// taken by turns.
+const GREYS: [RGBColor; 3] = [RGBColor(160, 160, 160), RGBColor(185, 185, 185), RGBColor(210, 210, 210)];
+
+/// Who has a colour: the threads that ran most.
+pub(super) struct Palette {
+    /// By thread.
+    places: Vec<Option<usize>>,
+    /// By place.
+    coloured: Vec<ThreadIndex>,
+}
+
+impl Palette {
+    pub(super) fn of(trace: &Trace) -> Self {
+        let mut runtimes = vec![0; trace.threads.len()];
+        for slice in trace.slices() {
+            if let Some(runtime) = runtimes.get_mut(slice.thread.index()) {
+                *runtime += slice.end.saturating_duration_since(slice.begin).as_nanos();
+            }
+        }
+        let mut coloured: Vec<usize> = (0..runtimes.len()).collect();
+        coloured.sort_by_key(|&thread| std::cmp::Reverse(runtimes[thread]));
+        coloured.truncate(COLOURS.len());
+        coloured.sort_unstable();
+        let mut places = vec![None; runtimes.len()];
+        coloured.iter().enumerate().for_each(|(place, &thread)| places[thread] = Some(place));
+        Self { places, coloured: coloured.into_iter().map(ThreadIndex::new).collect() }
+    }
+
+    /// Whether the thread is one of those that the legend names.
+    pub(super) fn is_named(&self, thread: ThreadIndex) -> bool {
+        self.places.get(thread.index()).is_some_and(Option::is_some)
+    }
+
+    pub(super) fn colour(&self, thread: ThreadIndex) -> RGBColor {
+        match self.places.get(thread.index()) {
+            Some(Some(place)) => COLOURS[*place],
+            _ => GREYS[(thread.index().count_ones() as usize + thread.index() / 16) % GREYS.len()],
+        }
+    }
+
+    /// The legend.
+    pub(super) fn draw(&self, area: &Area<'_>, trace: &Trace) -> Result<(), PlotError> {
+        let named = self.coloured.iter().map(|&thread| (self.colour(thread), trace.threads[thread.index()].clone()));
+        let others = trace.threads.len() - self.coloured.len();
+        let rest = (others > 0).then(|| (GREYS[0], format!("{others} others")));
+        draw_entries(area, named.chain(rest))
+    }
+}
+
+/// The colour of a row of bars or of a line.
+pub(super) fn colour_of(place: usize) -> RGBColor {
+    COLOURS[place % COLOURS.len()]
+}
+
+/// Squares with names beside them.
+pub(super) fn draw_entries(
+    area: &Area<'_>,
+    entries: impl IntoIterator<Item = (RGBColor, String)>,
+) -> Result<(), PlotError> {
+    let style = (FONT, 15).into_font().color(&BLACK);
+    for (row, (colour, name)) in entries.into_iter().enumerate() {
+        let top = 40 + 20 * row as i32;
+        area.draw(&Rectangle::new([(4, top), (16, top + 12)], colour.filled()))?;
+        area.draw(&Text::new(shortened(&name), (22, top), &style))?;
+    }
+    Ok(())
+}
+
+/// A name that fits the legend.
+fn shortened(name: &str) -> String {
+    const LONGEST: usize = 22;
+    match name.chars().count() {
+        ..=LONGEST => name.to_owned(),
+        _ => name.chars().take(LONGEST - 3).chain("...".chars()).collect(),
+    }
+}

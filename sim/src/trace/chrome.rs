@@ -1,0 +1,123 @@
+//! Chrome's trace format, which Perfetto reads too: a JSON object with `traceEvents`.
+//!
+//! Process 1 is "cpus", its threads are the CPUs. Slices are complete events, wake-ups by a thread are arrows (flow
+//! events) from the waker's slice to the slice that they led to, wake-ups by a timer are instants, and how many wait is
+//! a counter per CPU. Times are in microseconds with three decimals, so nothing is rounded.
+
+use super::{Event, Slice, Trace, Waker};
+use std::collections::HashMap;
+use std::io::{self, Write};
+use tessera_hal::{CpuId, Instant};
+
+/// Writes the trace.
+pub fn write(trace: &Trace, to: &mut impl Write) -> io::Result<()> {
+    let names: Vec<String> = trace.threads.iter().map(|name| quoted(name)).collect();
+    let mut writer = Writer { to, names, wakes: HashMap::new(), arrows: 0 };
+    writeln!(writer.to, "{{\"displayTimeUnit\":\"ms\",\"traceEvents\":[")?;
+    write!(writer.to, "{{\"ph\":\"M\",\"pid\":1,\"name\":\"process_name\",\"args\":{{\"name\":\"cpus\"}}}}")?;
+    for cpu in 0..trace.cpus {
+        writer.line(format_args!(
+            "{{\"ph\":\"M\",\"pid\":1,\"tid\":{cpu},\"name\":\"thread_name\",\"args\":{{\"name\":\"CPU {cpu}\"}}}}"
+        ))?;
+        writer.line(format_args!(
+            "{{\"ph\":\"M\",\"pid\":1,\"tid\":{cpu},\"name\":\"thread_sort_index\",\"args\":{{\"sort_index\":{cpu}}}}}"
+        ))?;
+    }
+    writer.events(trace)?;
+    writeln!(writer.to, "\n]}}")
+}
+
+struct Writer<'a, W> {
+    to: &'a mut W,
+    /// The threads' names, quoted.
+    names: Vec<String>,
+    /// Wake-ups that have not led to a slice yet, by thread: when, and by whose CPU.
+    wakes: HashMap<usize, (Instant, CpuId)>,
+    arrows: u64,
+}
+
+impl<W: Write> Writer<'_, W> {
+    fn line(&mut self, text: std::fmt::Arguments<'_>) -> io::Result<()> {
+        write!(self.to, ",\n{text}")
+    }
+
+    fn events(&mut self, trace: &Trace) -> io::Result<()> {
+        let mut slices = trace.slices().peekable();
+        for event in &trace.events {
+            // A slice is known when it ends. It is written before what happened at or after its end, so that a wake-up
+            // within it leads to a later one.
+            while let Some(slice) = slices.next_if(|slice| slice.end <= time(event)) {
+                self.slice(&slice)?;
+            }
+            match *event {
+                Event::Wake { at, thread, waker: Waker::Thread(cpu) } => {
+                    self.wakes.insert(thread.index(), (at, cpu));
+                }
+                Event::Wake { at, thread, waker: Waker::Timer(cpu) } => self.timer(at, cpu, thread.index())?,
+                Event::Waiting { at, cpu, threads } => self.line(format_args!(
+                    "{{\"ph\":\"C\",\"pid\":1,\"name\":\"runnable CPU {cpu}\",\"ts\":{},\"args\":{{\"waiting\":{threads}}}}}",
+                    Microseconds(at.as_nanos()),
+                ))?,
+                Event::Wake { .. } | Event::Begin { .. } | Event::End { .. } => {}
+            }
+        }
+        slices.try_for_each(|slice| self.slice(&slice))
+    }
+
+    fn slice(&mut self, slice: &Slice) -> io::Result<()> {
+        let Slice { thread, cpu, begin, end } = *slice;
+        let length = end.saturating_duration_since(begin).as_nanos();
+        let name = self.names.get(thread.index()).map_or("\"?\"", String::as_str);
+        write!(
+            self.to,
+            ",\n{{\"ph\":\"X\",\"pid\":1,\"tid\":{cpu},\"name\":{name},\"cat\":\"slice\",\"ts\":{},\"dur\":{}}}",
+            Microseconds(begin.as_nanos()),
+            Microseconds(length),
+        )?;
+        match self.wakes.remove(&thread.index()) {
+            Some((at, waker)) => self.arrow(at, waker, begin, cpu),
+            None => Ok(()),
+        }
+    }
+
+    fn arrow(&mut self, at: Instant, waker: CpuId, begin: Instant, cpu: CpuId) -> io::Result<()> {
+        let id = self.arrows;
+        self.arrows += 1;
+        for (kind, cpu, at) in [("\"s\"", waker, at), ("\"f\",\"bp\":\"e\"", cpu, begin)] {
+            self.line(format_args!(
+                "{{\"ph\":{kind},\"id\":{id},\"pid\":1,\"tid\":{cpu},\"name\":\"wake\",\"cat\":\"wake\",\"ts\":{}}}",
+                Microseconds(at.as_nanos()),
+            ))?;
+        }
+        Ok(())
+    }
+
+    fn timer(&mut self, at: Instant, cpu: CpuId, thread: usize) -> io::Result<()> {
+        let name = self.names.get(thread).map_or("\"?\"", String::as_str);
+        write!(
+            self.to,
+            ",\n{{\"ph\":\"i\",\"s\":\"t\",\"pid\":1,\"tid\":{cpu},\"name\":\"timer\",\"cat\":\"wake\",\"ts\":{},\
+             \"args\":{{\"wakes\":{name}}}}}",
+            Microseconds(at.as_nanos()),
+        )
+    }
+}
+
+fn time(event: &Event) -> Instant {
+    match *event {
+        Event::Begin { at, .. } | Event::End { at, .. } | Event::Wake { at, .. } | Event::Waiting { at, .. } => at,
+    }
+}
+
+fn quoted(name: &str) -> String {
+    serde_json::Value::from(name).to_string()
+}
+
+/// Nanoseconds, written as microseconds with three decimals.
+struct Microseconds(u64);
+
+impl std::fmt::Display for Microseconds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
+    }
+}

@@ -1,0 +1,110 @@
+//! The `"tessera"` object of a task: what we have beyond rt-app.
+
+use super::CpuSet;
+use super::attributes::{class, request, weight};
+use super::error::{Problem, WorkloadError};
+use super::field::Field;
+use super::global::CpuLimit;
+use kernel_core::sched::{LatencyClass, Weight};
+use tessera_hal::{Duration, Instant};
+
+/// A change of a task's attributes while it lives.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// When.
+    pub at: Instant,
+    /// To this weight.
+    pub weight: Option<Weight>,
+    /// To this class.
+    pub class: Option<LatencyClass>,
+    /// To this request.
+    pub request: Option<Duration>,
+    /// To these CPUs.
+    pub cpus: Option<CpuSet>,
+}
+
+/// What the object says.
+#[derive(Clone, Default)]
+pub(super) struct Extension {
+    pub weight: Option<Weight>,
+    pub class: Option<LatencyClass>,
+    pub request: Option<Duration>,
+    pub arrive: Option<Duration>,
+    pub exit: Option<Instant>,
+    pub changes: Vec<Change>,
+}
+
+const TASK_KEYS: &str = "weight, class, request_us, arrive_us, exit_us or changes";
+const CHANGE_KEYS: &str = "at_us, weight, class, request_us or cpus";
+
+/// Reads the object of a task.
+pub(super) fn read(field: &Field<'_>, cpus: &mut CpuLimit) -> Result<Extension, WorkloadError> {
+    let mut extension = Extension::default();
+    let mut exit = None;
+    for member in field.object()? {
+        let inner = field.inner(member);
+        match inner.key() {
+            "weight" => extension.weight = Some(weight(&inner)?),
+            "class" => extension.class = Some(class(&inner)?),
+            "request_us" => extension.request = Some(request(&inner)?),
+            "arrive_us" => extension.arrive = Some(inner.microseconds(0)?),
+            "exit_us" => exit = Some((inner, point(inner.microseconds(1)?))),
+            "changes" => extension.changes = changes(&inner, cpus)?,
+            "budget_us" | "period_us" => {
+                return Err(inner.unsupported("there are no scheduling contexts yet; leave it out"));
+            }
+            _ => return Err(inner.unknown(TASK_KEYS)),
+        }
+    }
+    let arrival = point(extension.arrive.unwrap_or(Duration::ZERO));
+    if let Some((field, exit)) = exit {
+        if exit <= arrival {
+            return Err(earlier_than_arrival(&field));
+        }
+        extension.exit = Some(exit);
+    }
+    Ok(extension)
+}
+
+fn point(after_start: Duration) -> Instant {
+    Instant::ORIGIN.saturating_add(after_start)
+}
+
+fn earlier_than_arrival(field: &Field<'_>) -> WorkloadError {
+    field.wrong(Problem::Range {
+        expected: "a time after arrive_us".to_owned(),
+        found: "a time at which the task has not arrived".to_owned(),
+    })
+}
+
+fn changes(field: &Field<'_>, cpus: &mut CpuLimit) -> Result<Vec<Change>, WorkloadError> {
+    const EXPECTED: &str = "objects with at_us and what changes";
+    let mut changes = Vec::new();
+    for value in field.array(EXPECTED)? {
+        let crate::json::Kind::Object(members) = &value.kind else {
+            let problem = Problem::Type { expected: "an object".to_owned(), found: value.kind.name().to_owned() };
+            return Err(field.wrong_at(value.position, problem));
+        };
+        let mut at = None;
+        let mut change = Change { at: Instant::ORIGIN, weight: None, class: None, request: None, cpus: None };
+        for member in members {
+            let inner = field.inner(member);
+            match inner.key() {
+                "at_us" => at = Some(point(inner.microseconds(0)?)),
+                "weight" => change.weight = Some(weight(&inner)?),
+                "class" => change.class = Some(class(&inner)?),
+                "request_us" => change.request = Some(request(&inner)?),
+                "cpus" => change.cpus = Some(cpus.set(&inner)?),
+                _ => return Err(inner.unknown(CHANGE_KEYS)),
+            }
+        }
+        change.at = at.ok_or_else(|| field.wrong_at(value.position, Problem::Missing("at_us")))?;
+        if (change.weight, change.class, change.request, change.cpus) == (None, None, None, None) {
+            let problem = Problem::Missing("weight, class, request_us or cpus");
+            return Err(field.wrong_at(value.position, problem));
+        }
+        changes.push(change);
+    }
+    changes.sort_by_key(|change| change.at);
+    Ok(changes)
+}

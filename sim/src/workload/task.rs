@@ -1,0 +1,278 @@
+//! Tasks and their phases.
+
+use super::attributes::{Attributes, FairPolicy, Wishes};
+use super::error::{Notice, Problem, WorkloadError};
+use super::event::{self, Event, Surroundings};
+use super::event_name::EventName;
+use super::extension::{self, Change, Extension};
+use super::field::Field;
+use super::global::CpuLimit;
+use super::names::Names;
+use super::{CpuSet, MAX_THREADS};
+use crate::json::Position;
+use tessera_hal::{Duration, Instant};
+
+/// A task of a workload.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TaskId(u32);
+
+impl TaskId {
+    pub(super) fn new(index: usize) -> Self {
+        Self(index as u32)
+    }
+
+    /// Its place in the workload's list.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// How often something is done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rounds {
+    /// For ever.
+    Endless,
+    /// So often, at least once.
+    Times(u64),
+}
+
+/// What runs, once or as several instances.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Task {
+    /// Its name.
+    pub name: String,
+    /// Where it stands in the file.
+    pub position: Position,
+    /// How many begin by themselves; forks add to them.
+    pub instances: usize,
+    /// When they begin.
+    pub arrive: Duration,
+    /// When they are ended, if they have not ended before.
+    pub exit: Option<Instant>,
+    /// How they are scheduled at first.
+    pub attributes: Attributes,
+    /// Where they may run at first; `None`: anywhere.
+    pub cpus: Option<CpuSet>,
+    /// How often the phases are done.
+    pub rounds: Rounds,
+    /// What is done.
+    pub phases: Vec<Phase>,
+    /// What changes while they live, by time.
+    pub changes: Vec<Change>,
+    /// rt-app's group, a label.
+    pub taskgroup: Option<String>,
+}
+
+/// A sequence of events that is done some times over.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Phase {
+    /// Its name; that of the task if it is the only one.
+    pub name: String,
+    /// How often.
+    pub rounds: Rounds,
+    /// How the thread is scheduled from its beginning on, if that changes.
+    pub attributes: Option<Attributes>,
+    /// Where it may run from its beginning on, if that changes. The inner `None` is anywhere.
+    pub cpus: Option<Option<CpuSet>>,
+    /// What is done.
+    pub events: Vec<Event>,
+}
+
+impl Task {
+    /// Whether it goes on until somebody ends it.
+    pub fn is_endless(&self) -> bool {
+        let endless = |rounds| rounds == Rounds::Endless;
+        self.exit.is_none() && (endless(self.rounds) || self.phases.iter().any(|phase| endless(phase.rounds)))
+    }
+
+    /// Its events, in the order of the file.
+    pub fn events(&self) -> impl Iterator<Item = &Event> {
+        self.phases.iter().flat_map(|phase| &phase.events)
+    }
+}
+
+/// What is needed to read tasks.
+pub(super) struct TaskReader<'a> {
+    pub tasks: &'a [&'a str],
+    pub policy: FairPolicy,
+    pub ignore_unsupported: bool,
+    pub cpus: &'a mut CpuLimit,
+    pub names: &'a mut Names,
+    pub notices: &'a mut Vec<Notice>,
+}
+
+/// What both tasks and phases say.
+#[derive(Default)]
+struct Common<'a> {
+    rounds: Option<Rounds>,
+    cpus: Option<CpuSet>,
+    wishes: Wishes<'a>,
+    events: Vec<Event>,
+    taskgroup: Option<String>,
+}
+
+impl TaskReader<'_> {
+    /// Reads the task that `field` is.
+    pub(super) fn task(&mut self, field: &Field<'_>) -> Result<Task, WorkloadError> {
+        let mut common = Common::default();
+        let (mut instances, mut delay, mut phases) = (1, Duration::ZERO, None);
+        let mut extension = Extension::default();
+        for member in field.object()? {
+            let inner = field.inner(member);
+            match inner.key() {
+                "instance" => instances = inner.integer(0..=MAX_THREADS as i128)? as usize,
+                "delay" => delay = inner.microseconds(0)?,
+                "phases" => phases = Some(inner),
+                "tessera" => extension = extension::read(&inner, self.cpus)?,
+                _ => self.common(&inner, &mut common, "instance, delay, phases, tessera")?,
+            }
+        }
+        self.check_fork_only(field, instances, &common.events)?;
+        let wishes = common.wishes.or(&Wishes::with_policy(self.policy));
+        let mut attributes = wishes.attributes(self.notices);
+        attributes.weight = extension.weight.unwrap_or(attributes.weight);
+        attributes.class = extension.class.unwrap_or(attributes.class);
+        attributes.request = extension.request.or(attributes.request);
+        let name = field.key().to_owned();
+        let (rounds, phases) = match phases {
+            Some(inner) if !common.events.is_empty() => return Err(inner.wrong_key(Problem::Beside("events"))),
+            Some(inner) => {
+                let rounds = common.rounds.unwrap_or(Rounds::Endless);
+                (rounds, self.phases(&inner, instances, &wishes, common.cpus, &extension)?)
+            }
+            None if common.events.is_empty() => {
+                return Err(field.wrong(Problem::Missing("phases or an event")));
+            }
+            None => {
+                let rounds = common.rounds.unwrap_or(Rounds::Endless);
+                let events = common.events;
+                let phase =
+                    Phase { name: name.clone(), rounds: Rounds::Times(1), attributes: None, cpus: None, events };
+                (rounds, vec![phase])
+            }
+        };
+        Ok(Task {
+            name,
+            position: field.member.position,
+            instances,
+            arrive: delay.saturating_add(extension.arrive.unwrap_or(Duration::ZERO)),
+            exit: extension.exit,
+            attributes,
+            cpus: common.cpus,
+            rounds,
+            phases,
+            changes: extension.changes,
+            taskgroup: common.taskgroup,
+        })
+    }
+
+    /// How many wait at a barrier must be known from the start.
+    fn check_fork_only(&self, field: &Field<'_>, instances: usize, events: &[Event]) -> Result<(), WorkloadError> {
+        let barrier = events.iter().find(|event| matches!(event.action, event::Action::Barrier(_)));
+        match barrier {
+            Some(event) if instances == 0 => Err(WorkloadError {
+                position: event.position,
+                task: field.task.map(str::to_owned),
+                key: Some(event.key.clone()),
+                problem: Problem::Unsupported {
+                    what: "a barrier in a task that is only forked".to_owned(),
+                    why: "nobody knows how many will come; use an \"instance\" of 1 or more, or a semaphore",
+                },
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn phases(
+        &mut self,
+        field: &Field<'_>,
+        instances: usize,
+        outer: &Wishes<'_>,
+        outer_cpus: Option<CpuSet>,
+        extension: &Extension,
+    ) -> Result<Vec<Phase>, WorkloadError> {
+        let members = field.object()?;
+        // A phase without CPUs has those of its task again, if another phase had its own.
+        let any_has_cpus = members.iter().any(|member| {
+            field.inner(member).object().is_ok_and(|inner| inner.iter().any(|member| member.key == "cpus"))
+        });
+        let mut phases = Vec::new();
+        for member in members {
+            let inner = field.inner(member);
+            let mut common = Common::default();
+            for member in inner.object()? {
+                self.common(&inner.inner(member), &mut common, "loop")?;
+            }
+            if common.events.is_empty() {
+                return Err(inner.wrong(Problem::Missing("an event")));
+            }
+            self.check_fork_only(&inner, instances, &common.events)?;
+            let attributes = common.wishes.is_some().then(|| {
+                let mut attributes = common.wishes.or(outer).attributes(self.notices);
+                attributes.weight = extension.weight.unwrap_or(attributes.weight);
+                attributes.class = extension.class.unwrap_or(attributes.class);
+                attributes.request = extension.request.or(attributes.request);
+                attributes
+            });
+            phases.push(Phase {
+                name: inner.key().to_owned(),
+                rounds: common.rounds.unwrap_or(Rounds::Times(1)),
+                attributes,
+                cpus: any_has_cpus.then(|| common.cpus.or(outer_cpus)),
+                events: common.events,
+            });
+        }
+        match phases.is_empty() {
+            true => Err(field.wrong(Problem::Missing("a phase"))),
+            false => Ok(phases),
+        }
+    }
+
+    /// Takes a key that tasks and phases have alike. `others`: what may stand here besides.
+    fn common<'a>(&mut self, field: &Field<'a>, common: &mut Common<'a>, others: &str) -> Result<(), WorkloadError> {
+        match field.key() {
+            "loop" => common.rounds = Some(rounds(field)?),
+            "cpus" => common.cpus = Some(self.cpus.set(field)?),
+            "util_min" | "util_max" => self.notices.push(field.notice("has no effect: the CPUs have no frequencies")),
+            "nodes_membind" | "membind_nodes" => self.notices.push(field.notice("has no effect: there is no memory")),
+            "taskgroup" => {
+                common.taskgroup = Some(field.string()?.to_owned());
+                self.notices.push(field.notice("is a label; it is not scheduled by"));
+            }
+            _ if common.wishes.take(field)? => {}
+            key => match EventName::of_key(key) {
+                Some(name) => self.event(field, name, &mut common.events)?,
+                None => return Err(field.unknown(expected_keys(others))),
+            },
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, field: &Field<'_>, name: EventName, events: &mut Vec<Event>) -> Result<(), WorkloadError> {
+        let surroundings = Surroundings {
+            tasks: self.tasks,
+            task: field.task.unwrap_or_default(),
+            ignore_unsupported: self.ignore_unsupported,
+        };
+        match event::read(field, name, &surroundings, self.names)? {
+            event::Read::Event(event) => events.push(event),
+            event::Read::Ignored => self.notices.push(field.notice("is left out")),
+        }
+        Ok(())
+    }
+}
+
+fn expected_keys(others: &str) -> String {
+    let events: Vec<&str> = EventName::supported().collect();
+    format!("{others}, loop, cpus, policy, priority, dl-runtime, or an event: {}", events.join(", "))
+}
+
+fn rounds(field: &Field<'_>) -> Result<Rounds, WorkloadError> {
+    let refuse =
+        |found: String| field.wrong(Problem::Range { expected: "-1 (for ever) or 1 and more".to_owned(), found });
+    match field.integer(i128::from(i64::MIN)..=i128::from(i64::MAX))? {
+        -1 => Ok(Rounds::Endless),
+        times @ 1.. => Ok(Rounds::Times(times as u64)),
+        other => Err(refuse(other.to_string())),
+    }
+}

@@ -1,0 +1,228 @@
+//! What is wrong with a workload is said with line, column, task and key, and with what would be right.
+
+mod common;
+
+use proptest::prelude::*;
+use sim::workload::{Options, read};
+use std::fs;
+use std::path::Path;
+
+fn refusal(text: &str) -> String {
+    read(text.as_bytes(), &Options::default()).expect_err("this is no workload").to_string()
+}
+
+/// A workload of one task with this inside.
+fn task(inside: &str) -> String {
+    format!("{{\"global\": {{\"duration\": 1}}, \"tasks\": {{\"t\": {{{inside}}}}}}}")
+}
+
+#[test]
+fn each_mistake_is_named_where_it_stands() {
+    let expected = [
+        ("{\"tasks\": {\"t\": {\n \"rum\": 5}}}", "2:2: task \"t\", key \"rum\": unknown key; expected "),
+        ("{\"tasks\": {\"t\": {\n \"run\": \"5\"}}}", "2:9: task \"t\", key \"run\": expected an integer from 0 to "),
+        ("{\"tasks\": {\"t\": {\"run\": -1}}}", "1:25: task \"t\", key \"run\": -1 is not allowed; expected "),
+        ("{\"tasks\": {\"t\": {\"run\"}}}", "1:18: task \"t\", key \"run\": expected an integer from 0 to "),
+        ("{\"tasks\": {\"t\": {}}}", "1:17: task \"t\", key \"t\": \"phases or an event\" is missing"),
+        ("{\"tasks\": {}}", "1:1: \"tasks\" is missing"),
+        ("[1]", "1:1: expected an object, found an array"),
+        ("{\"tasks\": {\"t\": {\"run\": 5}}}", "1:12: task \"t\", never ends, and there is no duration"),
+    ];
+    for (text, beginning) in expected {
+        let found = refusal(text);
+        assert!(found.starts_with(beginning), "{text}\n  {found}\n  {beginning}");
+    }
+}
+
+#[test]
+fn what_is_not_supported_is_refused_by_name() {
+    let refused = [
+        ("\"run\": 1, \"policy\": \"SCHED_DEADLINE\"", "the policy SCHED_DEADLINE is not supported"),
+        ("\"run\": 1, \"policy\": \"SCHED_FIFO\"", "the policy SCHED_FIFO is not supported"),
+        ("\"run\": 1, \"policy\": \"SCHED_RR\"", "the policy SCHED_RR is not supported"),
+        ("\"run\": 1, \"dl-period\": 1000", "\"dl-period\" is not supported"),
+        ("\"run\": 1, \"dl-deadline\": 1000", "\"dl-deadline\" is not supported"),
+        ("\"run\": 1, \"tessera\": {\"budget_us\": 1000}", "\"budget_us\" is not supported"),
+        ("\"run\": 1, \"tessera\": {\"period_us\": 1000}", "\"period_us\" is not supported"),
+        ("\"run\": 1, \"mem\": 1000", "\"mem\" is not supported"),
+        ("\"run\": 1, \"memrun2\": 1000", "\"memrun2\" is not supported"),
+        ("\"run\": 1, \"iorun\": 1000", "\"iorun\" is not supported"),
+        ("\"instance\": 0, \"run\": 1, \"barrier\": \"b\"", "a barrier in a task that is only forked is not supported"),
+    ];
+    for (inside, name) in refused {
+        let found = refusal(&task(inside));
+        assert!(found.contains(name), "{inside}: {found}");
+    }
+}
+
+#[test]
+fn values_out_of_range_are_refused_with_the_range() {
+    let refused = [
+        ("\"run\": 1, \"loop\": 0", "expected -1 (for ever) or 1 and more"),
+        ("\"run\": 1, \"loop\": -2", "expected -1 (for ever) or 1 and more"),
+        ("\"run\": 1, \"priority\": 20", "expected an integer from -20 to 19"),
+        ("\"run\": 1, \"dl-runtime\": 99", "expected an integer from 100 to 100000"),
+        ("\"run\": 1, \"cpus\": []", "expected at least one CPU number"),
+        ("\"run\": 1, \"cpus\": [4096]", "expected CPU numbers from 0 to 4095"),
+        ("\"run\": 1, \"tessera\": {\"weight\": 10001}", "expected an integer from 1 to 10000"),
+        ("\"run\": 1, \"tessera\": {\"weight\": 0}", "expected an integer from 1 to 10000"),
+        ("\"run\": 1, \"tessera\": {\"class\": \"fast\"}", "expected interactive, normal, batch, ipcServer"),
+        ("\"run\": 1, \"tessera\": {\"wight\": 5}", "unknown key; expected weight, class"),
+        ("\"run\": 1, \"tessera\": {\"arrive_us\": 9, \"exit_us\": 9}", "expected a time after arrive_us"),
+        ("\"run\": 1, \"tessera\": {\"changes\": [{\"weight\": 5}]}", "\"at_us\" is missing"),
+        (
+            "\"run\": 1, \"tessera\": {\"changes\": [{\"at_us\": 5}]}",
+            "\"weight, class, request_us or cpus\" is missing",
+        ),
+        ("\"timer\": {\"period\": 5}", "\"ref\" is missing"),
+        ("\"timer\": {\"ref\": \"a\", \"period\": 0}", "expected an integer from 1"),
+        ("\"timer\": {\"ref\": \"a\", \"period\": 1, \"mode\": \"slow\"}", "expected relative or absolute"),
+        ("\"wait\": {\"ref\": \"a\"}", "\"mutex\" is missing"),
+        ("\"lock\": \"\"", "expected a name"),
+        ("\"fork\": \"u\"", "no task is named \"u\"; expected one of t"),
+        ("\"run\": 1, \"phases\": {\"p\": {\"run\": 1}}", "cannot stand beside events"),
+        ("\"phases\": {}", "\"a phase\" is missing"),
+        ("\"phases\": {\"p\": {}}", "\"an event\" is missing"),
+        ("\"phases\": {\"p\": {\"run\": 1, \"tessera\": {}}}", "unknown key"),
+    ];
+    for (inside, range) in refused {
+        let found = refusal(&task(inside));
+        assert!(found.contains(range), "{inside}: {found}");
+    }
+}
+
+#[test]
+fn machines_that_do_not_fit_are_refused() {
+    let machine = |tessera: &str, task: &str| {
+        format!("{{\"global\": {{\"duration\": 1, \"tessera\": {{{tessera}}}}}, \"tasks\": {{\"t\": {{{task}}}}}}}")
+    };
+    let refused = [
+        (
+            machine("\"cpus\": 2", "\"run\": 1, \"cpus\": [2]"),
+            "CPU 2 does not exist on a machine of 2; expected 0 to 1, or --cpus 3",
+        ),
+        (machine("\"cpus\": 4097", "\"run\": 1"), "expected an integer from 1 to 4096"),
+        (machine("\"cpus\": 3, \"topology\": {\"cores\": 2}", "\"run\": 1"), "the topology gives 2 CPUs, but 3"),
+        (machine("\"topology\": {\"cores\": 4096, \"smt\": 2}", "\"run\": 1"), "8192 CPUs; expected 1 to 4096"),
+        (machine("\"noise_ns\": 5", "\"run\": 1"), "\"noise_period_us\" is missing"),
+        (machine("\"noise_ns\": 5000, \"noise_period_us\": 5", "\"run\": 1"), "expected less than noise_period_us"),
+        (machine("\"kick\": 1", "\"run\": 1"), "unknown key; expected cpus, topology"),
+    ];
+    for (text, problem) in refused {
+        let found = refusal(&text);
+        assert!(found.contains(problem), "{text}: {found}");
+    }
+}
+
+#[test]
+fn what_has_no_effect_is_noticed_and_not_refused() {
+    let text = task("\"run\": 1, \"util_min\": 5, \"nodes_membind\": [0], \"taskgroup\": \"/a\"");
+    let workload = common::workload(&text.replace("\"duration\"", "\"logdir\": \"/tmp\", \"duration\""));
+    let keys: Vec<&str> = workload.notices.iter().map(|notice| notice.key.as_str()).collect();
+    assert_eq!(keys, ["logdir", "util_min", "nodes_membind", "taskgroup"]);
+    assert_eq!(workload.tasks[0].taskgroup.as_deref(), Some("/a"));
+}
+
+#[test]
+fn memory_events_are_left_out_on_demand() {
+    let options = Options { ignore_unsupported: true, ..Options::default() };
+    let workload = read(task("\"run\": 1, \"mem\": 5").as_bytes(), &options).expect("a workload");
+    assert_eq!((workload.tasks[0].events().count(), workload.notices.len()), (1, 1));
+}
+
+/// Bytes that look like a workload more often than random ones do.
+fn scraps() -> impl Strategy<Value = Vec<u8>> {
+    const WORDS: &[&str] = &[
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        "\"",
+        "//",
+        "/*",
+        "*/",
+        "\\u12",
+        "-1",
+        "0",
+        "1e9",
+        "99999999999999999999",
+        "true",
+        "null",
+        "\"global\"",
+        "\"tasks\"",
+        "\"t\"",
+        "\"phases\"",
+        "\"run\"",
+        "\"sleep\"",
+        "\"timer\"",
+        "\"lock\"",
+        "\"suspend\"",
+        "\"loop\"",
+        "\"cpus\"",
+        "\"tessera\"",
+        "\"weight\"",
+        "\"changes\"",
+        "\"duration\"",
+        "\"fork\"",
+        " ",
+        "\n",
+    ];
+    let word = prop_oneof![
+        4 => prop::sample::select(WORDS).prop_map(|word| word.as_bytes().to_vec()),
+        1 => prop::collection::vec(any::<u8>(), 0..4),
+    ];
+    prop::collection::vec(word, 0..60).prop_map(|words| words.concat())
+}
+
+/// Every file of the corpus and of the workloads.
+fn corpus() -> Vec<Vec<u8>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files: Vec<_> = ["tests/corpus", "workloads"]
+        .iter()
+        .flat_map(|folder| fs::read_dir(root.join(folder)).expect("a folder"))
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    files.sort();
+    files.iter().map(|path| fs::read(path).expect("a file")).collect()
+}
+
+#[test]
+fn the_corpus_is_read_or_refused() {
+    let files = corpus();
+    assert!(files.len() > 15, "{} files", files.len());
+    for bytes in files {
+        let _ = read(&bytes, &Options::default());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn no_bytes_make_the_reader_panic(bytes in prop_oneof![scraps(), prop::collection::vec(any::<u8>(), 0..200)]) {
+        let _ = read(&bytes, &Options::default());
+    }
+
+    #[test]
+    fn no_damage_to_a_workload_makes_the_reader_panic(
+        file in any::<prop::sample::Index>(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0_u8..3), 1..6),
+    ) {
+        let files = corpus();
+        let mut bytes = file.get(&files).clone();
+        for (place, byte, how) in damage {
+            if bytes.is_empty() {
+                break;
+            }
+            let place = place.index(bytes.len());
+            match how {
+                0 => bytes[place] = byte,
+                1 => { bytes.remove(place); }
+                _ => bytes.insert(place, byte),
+            }
+        }
+        let _ = read(&bytes, &Options::default());
+    }
+}
