@@ -396,6 +396,8 @@ impl Model {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn spaces_do_what_a_list_of_pages_does(
         operations in proptest::collection::vec((0..SPACES, operation()), 1..120),
