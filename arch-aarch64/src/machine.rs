@@ -15,7 +15,7 @@ use spin::Once;
 use tessera_hal::machine::FlushScope;
 use tessera_hal::{
     ArmError, Clockevent, CpuId, CpuSet, CpuTopology, ExitStatus, Frame, Instant, Interrupt, InterruptState, IrqLine,
-    Machine, RequestWord, Route, RouteError, SchedHal, Trap, VirtualAddress,
+    Machine, PAGE_SIZE, RequestWord, Route, RouteError, SchedHal, Trap, VirtualAddress,
 };
 
 /// How often a random number is asked for before the source counts as broken.
@@ -168,6 +168,24 @@ impl Machine for ArmMachine {
                 unsafe { asm!("dsb ishst", "tlbi aside1is, xzr", "dsb ish", "isb", options(nostack)) };
             }
         }
+    }
+
+    /// Cleans the frame's lines to where data and instruction caches meet, then drops cached instructions: all of them,
+    /// because a cache may be indexed by the address under which a program fetches (Arm ARM, "Concurrent modification
+    /// and execution of instructions").
+    fn publish_code(&self, frame: Frame) {
+        let cache_type: usize;
+        // SAFETY: reading CTR_EL0 has no effect.
+        unsafe { asm!("mrs {0}, ctr_el0", out(reg) cache_type, options(nostack, nomem)) };
+        // DminLine: words of the smallest data cache line, as a power of two.
+        let line = 4 << (cache_type >> 16 & 0xf);
+        let start = direct(frame.start()) as usize;
+        for address in (start..start + PAGE_SIZE).step_by(line) {
+            // SAFETY: cleaning a line of mapped memory changes no byte.
+            unsafe { asm!("dc cvau, {0}", in(reg) address, options(nostack)) };
+        }
+        // SAFETY: dropping cached instructions changes no memory.
+        unsafe { asm!("dsb ish", "ic ialluis", "dsb ish", "isb", options(nostack)) };
     }
 
     fn flush_is_broadcast(&self) -> bool {

@@ -152,9 +152,11 @@ impl Pair {
         let mut out = Vec::new();
         let is_done = self.table.drain_step(most, &mut |object| out.push(object));
         self.is_draining = true;
-        assert_eq!(out.len(), most.min(self.model.len()));
-        let mut left = out.clone();
-        self.model.retain(|_, object| left.iter().position(|its| its == object).map(|at| left.remove(at)).is_none());
+        // By slot, and no slot holds two.
+        let mut handles: Vec<_> = self.model.keys().copied().collect();
+        handles.sort_by_key(|&raw| Handle::from_raw(raw).slot());
+        let expected = handles.into_iter().take(most).filter_map(|raw| self.model.remove(&raw));
+        assert_eq!(out, expected.collect::<Vec<_>>());
         assert_eq!(is_done, self.model.is_empty());
         out
     }

@@ -156,6 +156,9 @@ mod tests {
         fn user_page(frame: Frame, _access: Access) -> Self {
             Self(frame.start().0 | 1)
         }
+        fn withdrawn(frame: Frame) -> Self {
+            Self(frame.start().0 | 2)
+        }
         fn is_present(self) -> bool {
             self.0 & 1 != 0
         }

@@ -217,6 +217,7 @@ fn refusal(error: RegionError) -> Refused {
         RegionError::Occupied(_) | RegionError::Busy(_) => return failed("another thread changes the range"),
         RegionError::TooManyMappings => (ExceptionKind::Overloaded, "the process has as many mappings as it may"),
         RegionError::NoPlace => (ExceptionKind::Overloaded, "there is no free range of addresses"),
+        RegionError::OutOfHeap => (ExceptionKind::Overloaded, "there is not enough memory"),
         RegionError::Reserve(_) => {
             (ExceptionKind::Overloaded, "there is not enough memory, or the process may not have more")
         }

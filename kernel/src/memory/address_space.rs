@@ -22,7 +22,7 @@ use core::{
     ops::Range,
     sync::atomic::{Ordering, fence},
 };
-use hal::{Access, CpuId, CpuSet, Frame, Machine, PAGE_SIZE, PageTableEntry, VirtualAddress};
+use hal::{Access, CpuId, CpuSet, Frame, Machine, PAGE_SIZE, PageTableEntry, VirtualAddress, machine::FlushScope};
 use kernel_core::limits::Quota;
 use spin::{Mutex, MutexGuard};
 
@@ -147,7 +147,7 @@ impl<M: Machine> AddressSpace<M> {
         let New { access, most_access, backing } = new;
         check_access(access)?;
         let bytes = pages.checked_mul(PAGE_SIZE).ok_or(RegionError::NoPlace)?;
-        state.regions.check_room(1)?;
+        state.regions.check_room()?;
         let start = match place {
             Place::At(start) => start,
             Place::Anywhere => VirtualAddress(state.regions.choose(bytes)?),
@@ -225,7 +225,7 @@ impl<M: Machine> AddressSpace<M> {
         let frames = core::array::from_fn(|page| {
             let address = start.0 + page * PAGE_SIZE;
             let frame = state.reserved.allocate();
-            let table = make_lowest_table(self.machine(), state.root, address, || state.reserved.allocate());
+            let table = make_lowest_table(self.machine(), state.root, address, || self.new_table(state));
             set_entry(self.machine(), table, address, 1, page_entry::<M::Entry>(frame, access));
             frame
         });
@@ -252,7 +252,7 @@ impl<M: Machine> AddressSpace<M> {
         }
         let machine = self.machine();
         let page = address.page();
-        let table = make_lowest_table(machine, state.root, page.0, || state.reserved.allocate());
+        let table = make_lowest_table(machine, state.root, page.0, || self.new_table(state));
         let there = entry(machine, table, page.0, 1);
         if there.is_present() && there.access().contains(need) {
             return Ok((there.frame(), Faulted::AlreadyThere));
@@ -260,6 +260,17 @@ impl<M: Machine> AddressSpace<M> {
         let frame = if there.is_empty() { self.new_frame(state, start, region, page) } else { there.frame() };
         change_page(machine, table, page.0, M::Entry::withdrawn(frame), region.access);
         Ok((frame, Faulted::Populated))
+    }
+
+    /// The frame for a table that is not there.
+    fn new_table(&self, state: &State<M>) -> Frame {
+        // Unmapping may have taken another table out of this very place, and CPUs may have that cached until it is settled.
+        // Where flushes are broadcast, a valid entry must not follow another without one between (Arm ARM,
+        // break-before-make); elsewhere the stale table only leads to one more fault.
+        if state.regions.has_leaving() && self.machine().flush_is_broadcast() {
+            self.machine().flush_local(FlushScope::User);
+        }
+        state.reserved.allocate()
     }
 
     /// The frame for a page that was never used.

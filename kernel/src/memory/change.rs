@@ -250,6 +250,10 @@ fn set_access<M: Machine>(regions: &mut Regions<M>, protect: &ProtectInProgress)
         return Err(RegionError::Busy(at));
     }
     let (_, region) = regions.find(at.0).ok_or(RegionError::NotMapped(at))?;
+    if matches!(region.backing, Backing::Kernel) {
+        // Made in a hole of the range since the change began.
+        return Err(RegionError::KernelOwned(at));
+    }
     if !region.most_access.contains(protect.access) {
         return Err(RegionError::NotPermitted(protect.access));
     }

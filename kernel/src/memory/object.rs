@@ -8,6 +8,7 @@
 use super::{
     direct,
     frames::FrameAllocator,
+    heap,
     reservation::{Reservation, ReserveError},
 };
 use alloc::{sync::Arc, vec::Vec};
@@ -32,7 +33,7 @@ pub enum ObjectError {
     Empty,
     /// No memory is left, or the process may not have more.
     Reserve(ReserveError),
-    /// The kernel's heap is full.
+    /// The kernel's heap is nearly full.
     OutOfHeap,
 }
 
@@ -47,7 +48,7 @@ impl fmt::Display for ObjectError {
         match self {
             Self::Empty => write!(f, "a memory object has at least one page"),
             Self::Reserve(error) => write!(f, "{error}"),
-            Self::OutOfHeap => write!(f, "the kernel's heap is full"),
+            Self::OutOfHeap => write!(f, "the kernel's heap is nearly full"),
         }
     }
 }
@@ -132,6 +133,9 @@ impl<M: Machine> MemoryObject<M> {
         }
         if pages as u64 > graves.frames.total() {
             return Err(ReserveError::OutOfFrames.into());
+        }
+        if heap::is_low() {
+            return Err(ObjectError::OutOfHeap);
         }
         let reserved = Reservation::new(graves.frames, quota, frames_of(pages))?;
         graves.reserve()?;

@@ -4,7 +4,7 @@
 //! each other, and the ranges that are being unmapped, in which nothing is populated or placed any more. Every look-up,
 //! insertion and split is O(log n). Lock level: all of it is behind the lock of its space.
 
-use super::{object::MemoryObject, reservation::ReserveError};
+use super::{heap, object::MemoryObject, reservation::ReserveError};
 use alloc::{collections::BTreeMap, sync::Arc};
 use core::{fmt, ops::Range};
 use hal::{Access, Machine, PAGE_SIZE, VirtualAddress};
@@ -40,6 +40,8 @@ pub enum RegionError {
     NoPlace,
     /// No memory is left, or the process may not have more.
     Reserve(ReserveError),
+    /// The kernel's heap is nearly full.
+    OutOfHeap,
     /// The space is gone.
     TornDown,
 }
@@ -64,6 +66,7 @@ impl fmt::Display for RegionError {
             Self::TooManyMappings => write!(f, "the address space has {MAPPINGS} mappings"),
             Self::NoPlace => write!(f, "no free range of addresses was found"),
             Self::Reserve(error) => write!(f, "{error}"),
+            Self::OutOfHeap => write!(f, "the kernel's heap is nearly full"),
             Self::TornDown => write!(f, "the address space is gone"),
         }
     }
@@ -211,6 +214,11 @@ impl<M: Machine> Regions<M> {
         highest(&self.leaving, range, |&end| end).is_some()
     }
 
+    /// Whether anything is being unmapped.
+    pub fn has_leaving(&self) -> bool {
+        !self.leaving.is_empty()
+    }
+
     /// Whether `range` touches the kernel's own regions.
     pub fn is_owned(&self, range: &Range<usize>) -> bool {
         highest(&self.owned, range, |&end| end).is_some()
@@ -228,9 +236,13 @@ impl<M: Machine> Regions<M> {
         if range.is_empty() { 0 } else { TABLE_SPANS.into_iter().map(of_level).sum() }
     }
 
-    /// Whether `more` regions can be added.
-    pub fn check_room(&self, more: usize) -> Result<(), RegionError> {
-        if self.map.len() + more > MAPPINGS { Err(RegionError::TooManyMappings) } else { Ok(()) }
+    /// Whether a region can be added.
+    pub fn check_room(&self) -> Result<(), RegionError> {
+        match self.map.len() {
+            MAPPINGS.. => Err(RegionError::TooManyMappings),
+            _ if heap::is_low() => Err(RegionError::OutOfHeap),
+            _ => Ok(()),
+        }
     }
 
     /// Whether nothing stands in `range` or is about to leave it.
@@ -289,7 +301,7 @@ impl<M: Machine> Regions<M> {
             return Ok(());
         };
         let behind = region.advanced(start, at);
-        self.check_room(1)?;
+        self.check_room()?;
         if let Some(region) = self.map.get_mut(&start) {
             region.end = at;
         }

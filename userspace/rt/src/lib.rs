@@ -17,10 +17,12 @@ pub mod client;
 mod error;
 #[cfg(feature = "heap")]
 mod heap;
+pub mod logger;
 #[cfg(target_os = "none")]
 mod panic;
 pub mod print;
 pub mod ring;
+pub mod server;
 pub mod start;
 pub mod sync;
 pub mod thread;
@@ -31,6 +33,7 @@ mod transport;
 pub use arch::{current_cpu, probe};
 pub use client::{Client, Console, SchedulingPolicy, Timer};
 pub use error::{CallError, Reason};
+pub use log;
 pub use tessera_abi as abi;
 pub use tessera_schema::{generated, message};
 pub use transport::OwnRing;

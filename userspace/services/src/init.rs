@@ -1,7 +1,7 @@
 //! What init makes of a manifest: which capabilities it needs for it, and how instances are asked for.
 
 use alloc::{string::String, vec::Vec};
-use core::{fmt, num::NonZeroU32};
+use core::fmt;
 use tessera_rt::generated::messages::{ProcessEnding, SpawnParams};
 use tessera_rt::message::U64List;
 use tessera_schema::manifest::{Capability, Manifest, Program, Source};
@@ -13,12 +13,23 @@ pub struct NotHeld<'a> {
     pub program: &'a str,
     /// The grant's name.
     pub grant: &'a str,
+    /// What init would need.
+    pub needs: Capability,
 }
 
 impl fmt::Display for NotHeld<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { program, grant } = self;
-        write!(f, "{program}: grant {grant}: init does not hold it")
+        let Self { program, grant, needs } = self;
+        write!(f, "{program}: grant {grant}: init does not hold {}", needs.name())
+    }
+}
+
+/// The capability of init's own that a grant is made from.
+pub const fn needs(source: Source) -> Capability {
+    match source {
+        Source::Kernel(capability) => capability,
+        Source::Spawner { .. } => Capability::ProcessSpawner,
+        Source::Server { .. } | Source::Client { .. } => Capability::EndpointFactory,
     }
 }
 
@@ -26,9 +37,9 @@ impl fmt::Display for NotHeld<'_> {
 pub fn check<'a>(manifest: &Manifest<'a>, holds: impl Fn(Capability) -> bool) -> Result<(), NotHeld<'a>> {
     for program in manifest.programs() {
         for grant in &program.grants {
-            match grant.source {
-                Source::Kernel(capability) if holds(capability) => {}
-                _ => return Err(NotHeld { program: program.name, grant: grant.name }),
+            let needs = needs(grant.source);
+            if !holds(needs) {
+                return Err(NotHeld { program: program.name, grant: grant.name, needs });
             }
         }
     }
@@ -43,6 +54,7 @@ pub fn grant_names(program: &Program<'_>) -> String {
 
 /// How a spawner is asked for an instance.
 pub fn spawn_params<'a>(program: &'a Program<'_>, grant_names: &'a str, instance: u32) -> SpawnParams<'a> {
+    let or_default = |limit: Option<core::num::NonZeroU32>| limit.map_or(0, core::num::NonZeroU32::get);
     SpawnParams {
         binary: program.binary,
         name: program.name,
@@ -53,16 +65,11 @@ pub fn spawn_params<'a>(program: &'a Program<'_>, grant_names: &'a str, instance
         weight: program.weight,
         class: program.class as u16,
         request_ns: program.request_ns.unwrap_or(0),
-        frames: limit(program.limits.frames),
-        threads: limit(program.limits.threads),
-        capabilities: limit(program.limits.capabilities),
-        ..Default::default()
+        frames: or_default(program.limits.frames),
+        threads: or_default(program.limits.threads),
+        capabilities: or_default(program.limits.capabilities),
+        silent: 0,
     }
-}
-
-/// A limit as a spawner wants it: 0 is the default.
-fn limit(limit: Option<NonZeroU32>) -> u32 {
-    limit.map_or(0, NonZeroU32::get)
 }
 
 /// How a program ended.

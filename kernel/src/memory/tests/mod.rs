@@ -1,6 +1,7 @@
 //! What address spaces, memory objects and promises of frames do together.
 
 mod mapping;
+mod model;
 mod sharing;
 mod taking_away;
 
@@ -32,7 +33,10 @@ struct World {
 }
 
 fn world(frames: u64, limit: u32) -> World {
-    let frames = TestMachine::with_frames(frames);
+    world_of(TestMachine::with_frames(frames), limit)
+}
+
+fn world_of(frames: &'static FrameAllocator<TestMachine>, limit: u32) -> World {
     let graves = Box::leak(Box::new(ObjectGraves::new(frames)));
     let quota = Arc::new(Quota::new(limit));
     let space = AddressSpace::new(frames, &quota).unwrap();

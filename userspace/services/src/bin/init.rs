@@ -13,12 +13,12 @@ use services::init::{self, End, NotHeld};
 use tessera_rt::{
     CallError, Client,
     abi::{limits::OUTSTANDING_OPERATIONS, ring::SQ_ENTRIES, transfer::TransferEntry},
-    client::{ProcessSpawner, copied},
+    client::{Endpoint, EndpointFactory, ProcessSpawner, copied},
     generated::{
         interfaces::process_handle,
-        messages::{Empty, ProcessEnding},
+        messages::{Empty, MintParams, NarrowSpawnerParams, ProcessEnding},
     },
-    message::Message,
+    message::{Message, U64List},
     println,
     ring::{self, MethodId, operations::Callee, pending::Pending},
     start,
@@ -39,9 +39,12 @@ enum Failure<'a> {
     NoManifest,
     Manifest(ManifestError),
     NotHeld(NotHeld<'a>),
+    Endpoint(&'a str, CallError),
+    Grant { program: &'a str, grant: &'a str, error: CallError },
     Spawn { program: &'a str, instance: u16, error: CallError },
     Start(CallError),
     Wait(CallError),
+    Release(CallError),
 }
 
 impl fmt::Display for Failure<'_> {
@@ -50,8 +53,11 @@ impl fmt::Display for Failure<'_> {
             Self::NoManifest => write!(f, "the kernel gave no manifest"),
             Self::Manifest(error) => write!(f, "manifest: {error}"),
             Self::NotHeld(grant) => write!(f, "{grant}"),
+            Self::Endpoint(name, error) => write!(f, "endpoint {name}: {error}"),
+            Self::Grant { program, grant, error } => write!(f, "{program}: grant {grant}: {error}"),
             Self::Spawn { program, instance, error } => write!(f, "{program}.{instance}: {error}"),
             Self::Start(error) => write!(f, "cannot start a program: {error}"),
+            Self::Release(error) => write!(f, "cannot give a capability up: {error}"),
             Self::Wait(error) => write!(f, "cannot wait for a program: {error}"),
         }
     }
@@ -76,10 +82,13 @@ fn run() -> Result<usize, Failure<'static>> {
     let bytes = start::manifest().ok_or(Failure::NoManifest)?;
     let manifest = Manifest::read(bytes).map_err(Failure::Manifest)?;
     init::check(&manifest, |capability| start::granted(capability.name()).is_some()).map_err(Failure::NotHeld)?;
+    let endpoints = make_endpoints(&manifest)?;
     let mut made = Vec::new();
     for program in manifest.programs() {
-        make_instances(program, &mut made)?;
+        make_instances(program, &manifest, &endpoints, &mut made)?;
     }
+    // A server's end is the end of its endpoint, so nobody else keeps it.
+    release(endpoints.iter().map(Endpoint::handle))?;
     start_all(&made).map_err(Failure::Start)?;
     wait_for_all(&made).map_err(Failure::Wait)
 }
@@ -91,13 +100,27 @@ struct Instance<'a> {
     process: u64,
 }
 
-fn make_instances(program: &Program<'static>, made: &mut Vec<Instance<'static>>) -> Result<(), Failure<'static>> {
+fn make_endpoints(manifest: &Manifest<'static>) -> Result<Vec<Endpoint>, Failure<'static>> {
+    let make = |name| {
+        let made = EndpointFactory::granted().and_then(|factory| factory.create());
+        made.map(|[handle]| Endpoint::from_handle(handle)).map_err(|error| Failure::Endpoint(name, error))
+    };
+    manifest.endpoints().iter().map(|endpoint| make(endpoint.name)).collect()
+}
+
+fn make_instances(
+    program: &Program<'static>,
+    manifest: &Manifest<'static>,
+    endpoints: &[Endpoint],
+    made: &mut Vec<Instance<'static>>,
+) -> Result<(), Failure<'static>> {
     let mut given: Vec<TransferEntry> = Vec::new();
+    let mut own = Vec::new();
     for grant in &program.grants {
-        // Checked: init holds what it gives.
-        if let Source::Kernel(capability) = grant.source {
-            given.extend(start::granted(capability.name()).map(|held| copied(held.handle)));
-        }
+        let failure = |error| Failure::Grant { program: program.name, grant: grant.name, error };
+        let (handle, is_own) = capability(grant.source, manifest, endpoints).map_err(failure)?;
+        given.push(copied(handle));
+        own.extend(is_own.then_some(handle));
     }
     let names = init::grant_names(program);
     for number in 0..program.count {
@@ -107,7 +130,34 @@ fn make_instances(program: &Program<'static>, made: &mut Vec<Instance<'static>>)
         let (_, [process]) = spawner.spawn(&params, &given).map_err(failure)?;
         made.push(Instance { program: program.name, number, process });
     }
-    Ok(())
+    release(own)
+}
+
+/// The capability that a grant copies, and whether it was made for that alone.
+fn capability(source: Source, manifest: &Manifest<'_>, endpoints: &[Endpoint]) -> Result<(u64, bool), CallError> {
+    match source {
+        Source::Kernel(capability) => {
+            let grant = start::granted(capability.name()).ok_or(CallError::NotGranted(capability.interface()))?;
+            Ok((grant.handle, false))
+        }
+        Source::Spawner { most_processes } => {
+            let params = NarrowSpawnerParams { most_processes: most_processes.get(), affinity: U64List::EMPTY };
+            let [narrow] = ProcessSpawner::granted()?.narrow(&params)?;
+            Ok((narrow, true))
+        }
+        // The reader has checked the numbers of endpoints.
+        Source::Server { endpoint } => Ok((endpoints[endpoint].handle(), false)),
+        Source::Client { endpoint, badge } => {
+            let interface = manifest.endpoints()[endpoint].interface;
+            let [client] = endpoints[endpoint].mint(&MintParams { interface, badge })?;
+            Ok((client, true))
+        }
+    }
+}
+
+/// Gives up what only the programs are to have.
+fn release(handles: impl IntoIterator<Item = u64>) -> Result<(), Failure<'static>> {
+    handles.into_iter().try_for_each(|handle| ring::current().release(handle)).map_err(Failure::Release)
 }
 
 /// Begins a call without parameters of a process's handle.
