@@ -16,7 +16,7 @@ use crate::{
 };
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
-use hal::{CpuId, Duration, InterruptState, Machine, Requests, Trap, UserContext, machine::FlushScope};
+use hal::{CpuId, Duration, InterruptState, Machine, Requests, Trap, UserContext};
 use kernel_core::sched::{Next, ThreadId};
 
 /// The most frames that one cleanup step frees.
@@ -105,8 +105,12 @@ impl<M: Machine> CpuLoop<M> {
         if self.current.is_none() && self.loaded.as_ref().is_some_and(|process| process.ended.is_completed()) {
             self.unload();
         }
-        let machine = self.kernel.machine;
-        self.kernel.cpu(self.cpu).flush.serve(|| machine.flush_local(FlushScope::User));
+        let loaded = &self.loaded;
+        self.kernel.cpu(self.cpu).flush.serve(|| {
+            if let Some(process) = loaded {
+                process.space.flush();
+            }
+        });
     }
 
     fn load(&mut self, thread: &Thread<M>) {

@@ -215,6 +215,9 @@ fn map_segment<M: Machine>(machine: &M, space: &AddressSpace<M>, segment: &Segme
         if length > 0 {
             direct::write(machine, frame, from - page.0, &segment.bytes[skipped..skipped + length]);
         }
+        if segment.access.contains(Access::EXECUTE) {
+            machine.code_written(frame);
+        }
     }
     Ok(())
 }

@@ -10,7 +10,9 @@ use super::{
 };
 use crate::cpu_mask::CpuMask;
 use core::{fmt, sync::atomic::Ordering};
-use hal::{Access, CpuId, CpuSet, Frame, Machine, PAGE_SIZE, PageTableEntry, VirtualAddress};
+use hal::{
+    Access, CpuId, CpuSet, Frame, Machine, PAGE_SIZE, PageTableEntry, SpaceTag, VirtualAddress, machine::FlushScope,
+};
 use spin::Mutex;
 
 const ENTRIES: usize = 512;
@@ -63,6 +65,8 @@ pub struct AddressSpace<M: Machine> {
     root: Mutex<Option<Frame>>,
     /// CPUs that may have it loaded.
     loaded: CpuMask,
+    /// How the machine tags its translations.
+    tag: SpaceTag,
 }
 
 /// The index of `address` in the table of `level` (4 is the root).
@@ -75,7 +79,7 @@ impl<M: Machine> AddressSpace<M> {
     pub fn new(frames: &'static FrameAllocator<M>) -> Result<Self, OutOfFrames> {
         let root = frames.allocate()?;
         frames.machine().prepare_root(root);
-        Ok(Self { frames, root: Mutex::new(Some(root)), loaded: CpuMask::new() })
+        Ok(Self { frames, root: Mutex::new(Some(root)), loaded: CpuMask::new(), tag: SpaceTag::new() })
     }
 
     fn machine(&self) -> &'static M {
@@ -114,6 +118,7 @@ impl<M: Machine> AddressSpace<M> {
         }
         let frame = self.frames.allocate()?;
         self.set_entry(table, index(page.0, 1), M::Entry::user_page(frame, access));
+        self.machine().entries_written();
         Ok(frame)
     }
 
@@ -161,8 +166,13 @@ impl<M: Machine> AddressSpace<M> {
         let root = self.root.lock();
         let Some(frame) = *root else { return false };
         self.loaded.insert(cpu);
-        self.machine().load_root(frame);
+        self.machine().load_root(frame, &self.tag);
         true
+    }
+
+    /// Drops what this CPU has cached of the space.
+    pub fn flush(&self) {
+        self.machine().flush(&self.tag, FlushScope::User);
     }
 
     /// Says that `cpu` has loaded another root.
