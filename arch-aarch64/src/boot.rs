@@ -60,6 +60,7 @@ fn build_tables(tree: &DeviceTree<'_>, itself: Range<u64>) {
         panic::fail(&TreeError::ImageOutsideMemory);
     }
     memory::begin(tree, image.whole(), itself);
+    paging::size_identifiers();
     paging::build(&tree.ram, &image);
     let (start, bytes) = tree.serial.registers;
     let serial = paging::map_device(start, bytes);

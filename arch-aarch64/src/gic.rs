@@ -127,7 +127,7 @@ impl Gic {
     /// Takes the interrupt of this group that is due on this CPU. Interrupts are masked.
     pub fn acknowledge(&self, group: Group) -> Option<Acknowledged> {
         let said = match self {
-            Self::Two(gic) => gic.acknowledge(group),
+            Self::Two(gic) => gic.acknowledge(),
             Self::Three(gic) => gic.acknowledge(group),
         };
         Some(said).filter(|said| said.number() < vectors::FIRST_SPECIAL)
@@ -136,7 +136,7 @@ impl Gic {
     /// Ends an interrupt.
     pub fn end(&self, taken: Acknowledged, group: Group) {
         match self {
-            Self::Two(gic) => gic.end(taken, group),
+            Self::Two(gic) => gic.end(taken),
             Self::Three(gic) => gic.end(taken, group),
         }
     }

@@ -15,10 +15,13 @@
 extern crate std;
 
 // The CPU side.
+pub mod asid;
 #[cfg(target_os = "none")]
 pub mod backtrace;
 #[cfg(target_os = "none")]
 pub mod boot;
+#[cfg(target_os = "none")]
+pub mod cache;
 #[cfg(target_os = "none")]
 pub mod entry;
 #[cfg(target_os = "none")]

@@ -7,7 +7,7 @@ use crate::features::{Features, features};
 use crate::page_entry::Entry;
 use crate::percpu::{self, PerCpu};
 use crate::user::Context;
-use crate::{fpu, halt, interrupts, paging, panic, power, secondary, user, vectors};
+use crate::{cache, fpu, halt, interrupts, paging, panic, power, secondary, user, vectors};
 use core::arch::asm;
 use core::fmt;
 use core::ops::Range;
@@ -15,7 +15,7 @@ use spin::Once;
 use tessera_hal::machine::FlushScope;
 use tessera_hal::{
     ArmError, Clockevent, CpuId, CpuSet, CpuTopology, ExitStatus, Frame, Instant, Interrupt, InterruptState, IrqLine,
-    Machine, PAGE_SIZE, RequestWord, Route, RouteError, SchedHal, Trap, VirtualAddress,
+    Machine, RequestWord, Route, RouteError, SchedHal, SpaceTag, Trap,
 };
 
 /// How often a random number is asked for before the source counts as broken.
@@ -147,45 +147,24 @@ impl Machine for ArmMachine {
     /// The kernel's half has a root register of its own, so there is nothing to fill in.
     fn prepare_root(&self, _root: Frame) {}
 
-    fn load_root(&self, root: Frame) {
-        paging::load(root.start());
+    fn entries_written(&self) {
+        paging::settle();
+    }
+
+    fn code_written(&self, frame: Frame) {
+        cache::sync_code(frame);
+    }
+
+    fn load_root(&self, root: Frame, tag: &SpaceTag) {
+        paging::load(root.start(), tag);
     }
 
     fn load_kernel_root(&self) {
-        paging::load(paging::empty_root());
+        paging::load_empty();
     }
 
-    fn flush_local(&self, scope: FlushScope) {
-        // All user pages have address space identifier 0 and are not global, so kernel translations stay.
-        match scope {
-            FlushScope::Page(VirtualAddress(address)) => {
-                let page = (address >> 12) as u64 & ((1 << 44) - 1);
-                // SAFETY: dropping cached translations changes no mapping.
-                unsafe { asm!("dsb ishst", "tlbi vaae1is, {0}", "dsb ish", "isb", in(reg) page, options(nostack)) };
-            }
-            FlushScope::User => {
-                // SAFETY: as above.
-                unsafe { asm!("dsb ishst", "tlbi aside1is, xzr", "dsb ish", "isb", options(nostack)) };
-            }
-        }
-    }
-
-    /// Cleans the frame's lines to where data and instruction caches meet, then drops cached instructions: all of them,
-    /// because a cache may be indexed by the address under which a program fetches (Arm ARM, "Concurrent modification
-    /// and execution of instructions").
-    fn publish_code(&self, frame: Frame) {
-        let cache_type: usize;
-        // SAFETY: reading CTR_EL0 has no effect.
-        unsafe { asm!("mrs {0}, ctr_el0", out(reg) cache_type, options(nostack, nomem)) };
-        // DminLine: words of the smallest data cache line, as a power of two.
-        let line = 4 << (cache_type >> 16 & 0xf);
-        let start = direct(frame.start()) as usize;
-        for address in (start..start + PAGE_SIZE).step_by(line) {
-            // SAFETY: cleaning a line of mapped memory changes no byte.
-            unsafe { asm!("dc cvau, {0}", in(reg) address, options(nostack)) };
-        }
-        // SAFETY: dropping cached instructions changes no memory.
-        unsafe { asm!("dsb ish", "ic ialluis", "dsb ish", "isb", options(nostack)) };
+    fn flush(&self, tag: &SpaceTag, scope: FlushScope) {
+        paging::flush(tag, scope);
     }
 
     fn flush_is_broadcast(&self) -> bool {
@@ -204,8 +183,12 @@ impl Machine for ArmMachine {
         interrupts::set_hook(hook);
     }
 
-    fn start_secondaries(&'static self, entry: fn(CpuId) -> !) -> CpuSet {
-        secondary::start(self.devices, entry)
+    fn start_secondaries(&'static self) -> CpuSet {
+        secondary::start(self.devices)
+    }
+
+    fn release_secondaries(&'static self, entry: fn(CpuId) -> !) {
+        secondary::release(self.devices, entry);
     }
 
     fn console_write(&self, bytes: &[u8]) {

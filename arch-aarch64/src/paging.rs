@@ -55,23 +55,30 @@ pub use tables::*;
 #[cfg(target_os = "none")]
 mod tables {
     use super::{DEVICES, DEVICES_END, DIRECT_MAP, direct};
+    use crate::asid::{self, Activation, Identifiers};
     use crate::device_tree::MAX_REGIONS;
     use crate::entry;
     use crate::image::Image;
     use crate::memory;
     use crate::page_entry::{Entry, Kind};
+    use crate::percpu::{self, MAX_CPUS};
     use aarch64_cpu::asm::barrier;
-    use aarch64_cpu::registers::{ReadWriteable, SCTLR_EL1, TTBR0_EL1, Writeable};
+    use aarch64_cpu::registers::{ID_AA64MMFR0_EL1, ReadWriteable, Readable, SCTLR_EL1, TTBR0_EL1, Writeable};
     use core::arch::asm;
     use core::sync::atomic::{AtomicU64, Ordering};
     use spin::Mutex;
+    use tessera_hal::machine::FlushScope;
     use tessera_hal::port::regions::Regions;
     use tessera_hal::port::tables::{self, Level, TableMemory};
-    use tessera_hal::{Frame, PAGE_SIZE, PageTableEntry, PhysicalAddress, VirtualAddress};
+    use tessera_hal::{Frame, PAGE_SIZE, PageTableEntry, PhysicalAddress, SpaceTag, VirtualAddress};
 
     static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
     /// An empty table: no user half.
     static EMPTY_ROOT: AtomicU64 = AtomicU64::new(0);
+    /// Who has which address space identifier.
+    static IDENTIFIERS: Identifiers<MAX_CPUS> = Identifiers::new();
+    /// Where the identifier stands in TTBR0.
+    const IDENTIFIER_SHIFT: u32 = 48;
     /// Held while the kernel's half is changed.
     static CHANGE: Mutex<()> = Mutex::new(());
 
@@ -123,7 +130,7 @@ mod tables {
     }
 
     /// Makes stores to translation tables visible to this CPU's walks that follow, and to those of all CPUs.
-    fn settle() {
+    pub(crate) fn settle() {
         barrier::dsb(barrier::ISHST);
         barrier::isb(barrier::SY);
     }
@@ -187,14 +194,52 @@ mod tables {
         unsafe { asm!("tlbi vmalle1", "dsb nsh", "isb", options(nostack)) };
     }
 
-    /// Loads a user half on this CPU, and drops what was cached of the earlier one.
-    pub(crate) fn load(root: PhysicalAddress) {
+    /// Loads a user half on this CPU, under the identifier that its translations are tagged with.
+    pub(crate) fn load(root: PhysicalAddress, tag: &SpaceTag) {
+        let Activation { identifier, must_flush } = IDENTIFIERS.activate(percpu::this().cpu(), tag.word());
         // Entries that other CPUs have made are visible to walks after this.
         barrier::dsb(barrier::ISH);
-        TTBR0_EL1.set(root.0);
+        if must_flush {
+            // Before the load: afterwards what is cached under a number that was given anew is the new space's.
+            load_empty();
+            // SAFETY: dropping this CPU's cached translations changes no mapping.
+            unsafe { asm!("tlbi vmalle1", "dsb nsh", "isb", options(nostack)) };
+        }
+        TTBR0_EL1.set(root.0 | u64::from(identifier) << IDENTIFIER_SHIFT);
         barrier::isb(barrier::SY);
-        // SAFETY: dropping this CPU's cached translations changes no mapping.
-        unsafe { asm!("tlbi aside1, xzr", "dsb nsh", "isb", options(nostack)) };
+    }
+
+    /// Loads no user half on this CPU. Nothing is ever cached of it.
+    pub(crate) fn load_empty() {
+        TTBR0_EL1.set(empty_root().0);
+        barrier::isb(barrier::SY);
+    }
+
+    /// Drops cached translations of a space on all CPUs.
+    pub(crate) fn flush(tag: &SpaceTag, scope: FlushScope) {
+        // A space that was never loaded has none.
+        let Some(identifier) = asid::identifier(tag.word()) else { return };
+        let identifier = u64::from(identifier) << IDENTIFIER_SHIFT;
+        match scope {
+            FlushScope::Page(VirtualAddress(address)) => {
+                let page = identifier | (address >> 12) as u64 & ((1 << 44) - 1);
+                // SAFETY: dropping cached translations changes no mapping.
+                unsafe { asm!("dsb ishst", "tlbi vae1is, {0}", "dsb ish", "isb", in(reg) page, options(nostack)) };
+            }
+            FlushScope::User => {
+                // SAFETY: as above.
+                unsafe {
+                    asm!("dsb ishst", "tlbi aside1is, {0}", "dsb ish", "isb", in(reg) identifier, options(nostack))
+                };
+            }
+        }
+    }
+
+    /// How many identifiers this machine has; TCR was set up by the same answer.
+    pub(crate) fn size_identifiers() {
+        const SIXTEEN_BITS: u64 = 2;
+        let bits = if ID_AA64MMFR0_EL1.get() >> 4 & 0xf == SIXTEEN_BITS { 16 } else { 8 };
+        IDENTIFIERS.set_bits(bits);
     }
 }
 

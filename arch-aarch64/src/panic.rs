@@ -13,7 +13,10 @@ use tessera_hal::ExitStatus;
 
 const DATA: usize = 0x00;
 const FLAGS: usize = 0x18;
+const CONTROL: usize = 0x30;
 const TRANSMIT_FULL: u32 = 1 << 5;
+/// The device and its transmitter are on.
+const ENABLED: u32 = 1 | 1 << 8;
 /// A port that never becomes ready must not keep the machine from stopping.
 const PATIENCE: u32 = 100_000;
 
@@ -35,8 +38,15 @@ pub(crate) fn set_stop_others(stop: fn()) {
     STOP_OTHERS.call_once(|| stop);
 }
 
-/// Says where a PL011's registers are mapped from now on.
+/// Says where a PL011's registers are mapped from now on, and turns it on if nobody has.
 pub(crate) fn set_serial(registers: *mut u8) {
+    let control = registers.wrapping_add(CONTROL).cast::<u32>();
+    // SAFETY: the registers are mapped, and are a PL011's; reading this one has no effect.
+    let old = unsafe { control.read_volatile() };
+    if old & ENABLED != ENABLED {
+        // SAFETY: as above; the device may send from now on.
+        unsafe { control.write_volatile(old | ENABLED) };
+    }
     SERIAL.store(registers as usize, Ordering::Relaxed);
 }
 

@@ -11,21 +11,15 @@ use crate::devices::Devices;
 use crate::percpu::{self, MAX_CPUS};
 use crate::{boot, entry, halt, interrupts, paging, psci, vectors};
 use core::hint;
-use core::sync::atomic::{AtomicBool, Ordering};
 use spin::Once;
 use tessera_hal::port::stages::{Stage, Stages};
 use tessera_hal::{CpuId, CpuSet, Duration};
 
 /// What every started CPU must know.
-struct Plan {
-    devices: &'static Devices,
-    entry: fn(CpuId) -> !,
-}
-
-static PLAN: Once<Plan> = Once::new();
+static DEVICES: Once<&'static Devices> = Once::new();
 static STAGES: Stages<MAX_CPUS> = Stages::new();
-/// The kernel may be entered.
-static KERNEL_OPEN: AtomicBool = AtomicBool::new(false);
+/// Where the kernel is entered, once it may be.
+static KERNEL: Once<fn(CpuId) -> !> = Once::new();
 
 /// How long all CPUs together may take, and how much more each of them adds.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -34,19 +28,22 @@ const PATIENCE_PER_CPU: Duration = Duration::from_millis(20);
 // The CPU's number shares the word that PSCI hands over with the address of the root table.
 const _: () = assert!(MAX_CPUS <= tessera_hal::PAGE_SIZE);
 
-/// Starts all other CPUs and answers those that run (the boot CPU included). `entry` is the kernel, entered with interrupts
-/// masked. Once, on the boot CPU.
-pub fn start(devices: &'static Devices, entry: fn(CpuId) -> !) -> CpuSet {
-    PLAN.call_once(|| Plan { devices, entry });
+/// Starts all other CPUs and answers those that run (the boot CPU included). Once, on the boot CPU.
+pub fn start(devices: &'static Devices) -> CpuSet {
+    DEVICES.call_once(|| devices);
     let boot = CpuSet::of(CpuId::BOOT);
     let wanted = CpuSet::first(devices.cpus().len()).difference(&boot);
     wanted.iter().for_each(|cpu| turn_on(devices, cpu));
     let patience = PATIENCE.saturating_add(Duration::from_nanos(PATIENCE_PER_CPU.as_nanos() * wanted.len() as u64));
     wait(devices, patience, || wanted.iter().all(|cpu| !STAGES.is(cpu, Stage::Absent)));
-    let running = STAGES.settle(&wanted, Stage::Arrived, Stage::Absent);
-    KERNEL_OPEN.store(true, Ordering::Release);
-    running.iter().for_each(|cpu| devices.send(cpu, vectors::KICK));
-    running.union(&boot)
+    STAGES.settle(&wanted, Stage::Arrived, Stage::Absent).union(&boot)
+}
+
+/// Lets the CPUs that run into the kernel, at `entry` with interrupts masked. Once.
+pub fn release(devices: &Devices, entry: fn(CpuId) -> !) {
+    KERNEL.call_once(|| entry);
+    let others = CpuSet::<8>::first(devices.cpus().len()).difference(&CpuSet::of(CpuId::BOOT));
+    others.iter().filter(|&cpu| is_running(cpu)).for_each(|cpu| devices.send(cpu, vectors::KICK));
 }
 
 fn turn_on(devices: &Devices, cpu: CpuId) {
@@ -80,14 +77,16 @@ fn wait(devices: &Devices, limit: Duration, done: impl Fn() -> bool) {
 /// Where the entry code leads to, on the CPU's own stack with everything masked.
 pub(crate) extern "C" fn secondary_start(index: usize) -> ! {
     let cpu = CpuId::new(index as u16);
-    let (Some(area), Some(plan)) = (percpu::of(cpu), PLAN.get()) else { halt::forever() };
+    let (Some(area), Some(devices)) = (percpu::of(cpu), DEVICES.get()) else { halt::forever() };
     boot::bring_up_secondary(area);
     // Without its interrupts it would be of no use: it does not arrive, and the boot line says so.
-    if plan.devices.enable_here().is_err() || !STAGES.advance(cpu, Stage::Absent, Stage::Arrived) {
+    if devices.enable_here().is_err() || !STAGES.advance(cpu, Stage::Absent, Stage::Arrived) {
         halt::forever();
     }
-    while !KERNEL_OPEN.load(Ordering::Acquire) {
+    loop {
+        if let Some(entry) = KERNEL.get() {
+            entry(cpu)
+        }
         interrupts::idle();
     }
-    (plan.entry)(cpu)
 }

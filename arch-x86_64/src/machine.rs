@@ -15,7 +15,7 @@ use spin::Once;
 use tessera_hal::machine::FlushScope;
 use tessera_hal::{
     ArmError, Clockevent, CpuId, CpuSet, CpuTopology, ExitStatus, Frame, Instant, Interrupt, InterruptState, IrqLine,
-    Machine, RequestWord, Route, RouteError, SchedHal, Trap,
+    Machine, RequestWord, Route, RouteError, SchedHal, SpaceTag, Trap,
 };
 
 /// How often a random number is asked for before the source counts as broken.
@@ -160,7 +160,8 @@ impl Machine for X86Machine {
         paging::prepare_root(root);
     }
 
-    fn load_root(&self, root: Frame) {
+    /// Loading a root drops what was cached of the earlier one, so nothing is tagged.
+    fn load_root(&self, root: Frame, _tag: &SpaceTag) {
         paging::load(root.start());
     }
 
@@ -168,7 +169,8 @@ impl Machine for X86Machine {
         paging::load(paging::kernel_root());
     }
 
-    fn flush_local(&self, scope: FlushScope) {
+    /// A space that is not loaded has nothing cached.
+    fn flush(&self, _tag: &SpaceTag, scope: FlushScope) {
         match scope {
             FlushScope::Page(address) => paging::flush_page(address),
             FlushScope::User => paging::load(paging::loaded_root()),
@@ -191,8 +193,12 @@ impl Machine for X86Machine {
         interrupts::set_hook(hook);
     }
 
-    fn start_secondaries(&'static self, entry: fn(CpuId) -> !) -> CpuSet {
-        secondary::start(self.devices, prepare_here, entry)
+    fn start_secondaries(&'static self) -> CpuSet {
+        secondary::start(self.devices, prepare_here)
+    }
+
+    fn release_secondaries(&'static self, entry: fn(CpuId) -> !) {
+        secondary::release(self.devices, entry);
     }
 
     fn console_write(&self, bytes: &[u8]) {

@@ -27,7 +27,6 @@ use x86_64::registers::model_specific::{Efer, EferFlags};
 struct Plan {
     devices: &'static Devices,
     prepare: fn(CpuId),
-    entry: fn(CpuId) -> !,
 }
 
 static PLAN: Once<Plan> = Once::new();
@@ -35,8 +34,8 @@ static STAGES: Stages<MAX_CPUS> = Stages::new();
 static CHECK: CrossCheck = CrossCheck::new();
 /// The check may begin.
 static CHECK_OPEN: AtomicBool = AtomicBool::new(false);
-/// The kernel may be entered.
-static KERNEL_OPEN: AtomicBool = AtomicBool::new(false);
+/// Where the kernel is entered, once it may be.
+static KERNEL: Once<fn(CpuId) -> !> = Once::new();
 /// Where each CPU's stack ends, for the trampoline.
 static STACK_TOPS: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
 
@@ -51,9 +50,9 @@ const PATIENCE_PER_CPU: Duration = Duration::from_millis(20);
 /// Starts all other CPUs and answers those that run (the boot CPU included). The clock is settled on the way.
 ///
 /// `prepare` sets a CPU up on that CPU: descriptors, control registers, the kernel's root; afterwards it must be able
-/// to take interrupts. `entry` is the kernel, entered with interrupts masked. Once, on the boot CPU.
-pub fn start(devices: &'static Devices, prepare: fn(CpuId), entry: fn(CpuId) -> !) -> CpuSet {
-    PLAN.call_once(|| Plan { devices, prepare, entry });
+/// to take interrupts. Once, on the boot CPU.
+pub fn start(devices: &'static Devices, prepare: fn(CpuId)) -> CpuSet {
+    PLAN.call_once(|| Plan { devices, prepare });
     let boot = CpuSet::of(CpuId::BOOT);
     let wanted = CpuSet::first(devices.cpus().len()).difference(&boot);
     write_trampoline(devices);
@@ -62,9 +61,14 @@ pub fn start(devices: &'static Devices, prepare: fn(CpuId), entry: fn(CpuId) -> 
     check_clocks(devices, &arrived);
     let running = STAGES.settle(&arrived, Stage::Checked, Stage::Arrived);
     devices.settle(&CHECK, CHECK.participants() == arrived.len() + 1);
-    KERNEL_OPEN.store(true, Ordering::Release);
-    wake(devices, &running);
     running.union(&boot)
+}
+
+/// Lets the CPUs that run into the kernel, at `entry` with interrupts masked. Once.
+pub fn release(devices: &Devices, entry: fn(CpuId) -> !) {
+    KERNEL.call_once(|| entry);
+    let others = CpuSet::<8>::first(devices.cpus().len()).difference(&CpuSet::of(CpuId::BOOT));
+    wake(devices, &others.iter().filter(|&cpu| is_running(cpu)).collect());
 }
 
 /// Whether `cpu` is running: it came up in time, or it is the boot CPU.
@@ -129,20 +133,23 @@ extern "C" fn secondary_start(index: usize) -> ! {
     if !STAGES.advance(cpu, Stage::Absent, Stage::Arrived) {
         stop();
     }
-    halt_until(&CHECK_OPEN);
+    halt_until(|| CHECK_OPEN.load(Ordering::Acquire));
     plan.devices.cross_check(&CHECK);
     if !STAGES.advance(cpu, Stage::Arrived, Stage::Checked) {
         stop();
     }
-    halt_until(&KERNEL_OPEN);
+    halt_until(|| KERNEL.is_completed());
     plan.devices.set_up_timer_here();
-    (plan.entry)(cpu)
+    match KERNEL.get() {
+        Some(entry) => entry(cpu),
+        None => stop(),
+    }
 }
 
 /// Halts until the boot CPU has opened the gate. The gate is looked at with interrupts masked, and they are unmasked
 /// by the halt itself, so that no kick is missed.
-fn halt_until(gate: &AtomicBool) {
-    while !gate.load(Ordering::Acquire) {
+fn halt_until(is_open: impl Fn() -> bool) {
+    while !is_open() {
         interrupts::enable_and_hlt();
         interrupts::disable();
     }

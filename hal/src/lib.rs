@@ -29,7 +29,7 @@ pub mod trap;
 pub use address::{Access, Frame, PAGE_SIZE, PhysicalAddress, VirtualAddress};
 pub use cpu::{CpuId, CpuSet, CpuTopology};
 pub use irq::{IrqLine, Route, RouteError};
-pub use machine::{BootInfo, ExitStatus, Machine, MemoryRegion, PageTableEntry, UserContext};
+pub use machine::{BootInfo, ExitStatus, Machine, MemoryRegion, PageTableEntry, SpaceTag, UserContext};
 pub use probe::{LOCK_RANKS, LockLedger, LockOrderViolation, Probe};
 pub use request::{RequestWord, Requests, Ticket};
 pub use sched::{ArmError, Clockevent, InterruptState, SchedHal};

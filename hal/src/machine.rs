@@ -5,7 +5,7 @@
 //! the FPU, which [`Machine::save_user_state`] completes.
 
 use crate::{Access, CpuId, CpuSet, Frame, Interrupt, IrqLine, SchedHal, Trap, VirtualAddress};
-use core::{fmt, ops::Range};
+use core::{fmt, ops::Range, sync::atomic::AtomicU64};
 
 /// One entry of a page table of four levels with 512 entries each.
 pub trait PageTableEntry: Copy + Send + Sync + 'static {
@@ -89,6 +89,23 @@ pub enum FlushScope {
     User,
 }
 
+/// A word in which a machine keeps how it tags the cached translations of one address space. Zero for a new space, which has
+/// none; only the machine gives other values a meaning.
+#[derive(Debug, Default)]
+pub struct SpaceTag(AtomicU64);
+
+impl SpaceTag {
+    /// The tag of a new space.
+    pub const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// The word.
+    pub fn word(&self) -> &AtomicU64 {
+        &self.0
+    }
+}
+
 /// What Tessera's kernel needs of the machine. `&'static self`: there is one, built at boot, never dropped.
 pub trait Machine: SchedHal + 'static {
     /// The page table entries.
@@ -112,21 +129,29 @@ pub trait Machine: SchedHal + 'static {
     /// Fills in the kernel's half of a zeroed root table.
     fn prepare_root(&self, root: Frame);
 
-    /// Loads the user half of `root` on this CPU (and drops what was cached of the earlier one). The frame must have
-    /// been prepared, and must stay a valid table until another one is loaded.
-    fn load_root(&self, root: Frame);
+    /// Makes page table entries that this CPU has written visible to the table walks of all CPUs. Called after entries
+    /// were made and before anybody may rely on them. A machine whose walkers see stores in order has nothing to do.
+    fn entries_written(&self) {}
+
+    /// Makes code that this CPU has written to a frame visible to the instruction fetches of all CPUs. Called before the
+    /// page can be executed. A machine whose instruction caches follow stores has nothing to do.
+    fn code_written(&self, frame: Frame) {
+        let _ = frame;
+    }
+
+    /// Loads the user half of `root` on this CPU; no translation of the earlier one is used any more. The frame must have
+    /// been prepared, and must stay a valid table until another one is loaded. `tag` is the space's own, for as long as it
+    /// lives.
+    fn load_root(&self, root: Frame, tag: &SpaceTag);
 
     /// Loads the kernel's own root, which has no user half.
     fn load_kernel_root(&self);
 
-    /// Drops cached translations of the loaded space on this CPU only.
-    fn flush_local(&self, scope: FlushScope);
+    /// Drops cached translations of the space with this tag on this CPU, whether it is loaded or not; on all CPUs if
+    /// [`Machine::flush_is_broadcast`].
+    fn flush(&self, tag: &SpaceTag, scope: FlushScope);
 
-    /// Makes what was written to a frame visible to instruction fetches of every CPU. Called before an executable
-    /// mapping of the frame is made. The default is for machines whose instruction caches see all stores.
-    fn publish_code(&self, _frame: Frame) {}
-
-    /// Whether `flush_local` reaches all CPUs by itself (TLBI broadcast), so that no kick is needed.
+    /// Whether `flush` reaches all CPUs by itself (TLBI broadcast), so that no kick is needed.
     fn flush_is_broadcast(&self) -> bool;
 
     /// Runs user mode in the loaded space until it traps. Called with interrupts masked; they are deliverable in user
@@ -141,9 +166,13 @@ pub trait Machine: SchedHal + 'static {
     /// interrupted stack, after the acknowledgement. It may post requests and move bytes; it may not block or allocate.
     fn set_interrupt_hook(&self, hook: fn(Interrupt));
 
-    /// Starts all other CPUs, each on its own stack with interrupts masked, and answers those that have come up
-    /// (this one included) within a time limit. One that has not will never enter the kernel.
-    fn start_secondaries(&'static self, entry: fn(CpuId) -> !) -> CpuSet;
+    /// Starts all other CPUs, each on its own stack, and answers those that have come up (this one included) within a
+    /// time limit. They wait, without using their CPUs, to be released. One that has not come up never enters the kernel.
+    fn start_secondaries(&'static self) -> CpuSet;
+
+    /// Lets the CPUs that have come up into the kernel, each at `entry` with interrupts masked. Once, after
+    /// `start_secondaries`, when there is something for them to do.
+    fn release_secondaries(&'static self, entry: fn(CpuId) -> !);
 
     /// Writes bytes to the console, waiting for the device. The caller serialises.
     fn console_write(&self, bytes: &[u8]);

@@ -2,7 +2,6 @@
 
 use crate::{console::Console, global, line::JsonObject, line::Line};
 use alloc::boxed::Box;
-use core::sync::atomic::{AtomicBool, Ordering};
 use hal::{
     CpuId, CpuSet, ExitStatus, Instant, Interrupt, IrqLine, Machine,
     conformance::{Counters, Limits, Outcome, Probe, Session, Suite, lead, participate},
@@ -16,8 +15,6 @@ pub struct Checked<M: Machine> {
     console: Console<M>,
     session: Session,
     counters: Counters<CPUS>,
-    /// A CPU is told to take part only after the leader has found it to be up.
-    leader_is_ready: AtomicBool,
 }
 
 impl<M: Machine> Probe for Checked<M> {
@@ -64,20 +61,19 @@ pub fn run<M: Machine>(machine: &'static M) -> ! {
         console: Console::new(machine),
         session: Session::new(),
         counters: Counters::new(),
-        leader_is_ready: AtomicBool::new(false),
     }));
     global::publish_checked(checked);
     machine.set_interrupt_hook(hook::<M>);
     let online = match machine.cpu_count() {
         1 => CpuSet::of(CpuId::BOOT),
-        _ => machine.start_secondaries(secondary::<M>),
+        _ => machine.start_secondaries(),
     };
     let mut name = Line::new();
     // A line takes everything.
     let _ = machine.describe(&mut name);
     let name = core::str::from_utf8(name.as_bytes()).unwrap_or("unnamed machine");
     checked.console.print(format_args!("tessera: {name}; HAL conformance on CPUs {online}"));
-    checked.leader_is_ready.store(true, Ordering::Release);
+    machine.release_secondaries(secondary::<M>);
     let suite = Suite::new(machine, checked, Limits::default());
     let summary = lead(&suite, &checked.session, &online, &mut |outcome| checked.report(outcome));
     let conforms = summary.passed();
@@ -100,11 +96,8 @@ fn summary_record(line: &mut Line, held: u64, broken: u64, skipped: u64, status:
 
 /// Another CPU takes part, then waits for the machine to be powered off.
 fn secondary<M: Machine>(cpu: CpuId) -> ! {
-    let checked = loop {
-        match global::checked::<M>() {
-            Some(checked) if checked.leader_is_ready.load(Ordering::Acquire) => break checked,
-            _ => core::hint::spin_loop(),
-        }
+    let Some(checked) = global::checked::<M>() else {
+        unreachable!("CPU {cpu} was released before there was a suite to take part in")
     };
     let suite = Suite::new(checked.machine, checked, Limits::default());
     participate(&suite, &checked.session, cpu, &mut |outcome| checked.report(outcome));

@@ -129,8 +129,12 @@ impl<M: Machine> CpuLoop<M> {
         if self.current.is_none() && self.loaded.as_ref().is_some_and(|process| process.stage() == Stage::Ending) {
             self.unload();
         }
-        let machine = self.kernel.machine;
-        self.kernel.cpu(self.cpu).flush.serve(|| machine.flush_local(FlushScope::User));
+        let loaded = &self.loaded;
+        self.kernel.cpu(self.cpu).flush.serve(|| {
+            if let Some(process) = loaded {
+                process.space.flush(FlushScope::User);
+            }
+        });
     }
 
     fn load(&mut self, thread: &Thread<M>) {
@@ -271,7 +275,7 @@ impl<M: Machine> CpuLoop<M> {
         let faulted = thread.process.space.fault(address, access);
         let _ = machine.mask_interrupts();
         if mapped || faulted == Ok(Faulted::AlreadyThere) {
-            machine.flush_local(FlushScope::Page(address));
+            thread.process.space.flush(FlushScope::Page(address));
         }
         faulted.is_ok()
     }

@@ -56,7 +56,7 @@ impl<M: Machine> Kernel<M> {
         let this = self.machine.this_cpu();
         let mut others = space.loaded_on();
         if others.contains(this) || self.machine.flush_is_broadcast() {
-            self.machine.flush_local(FlushScope::User);
+            space.flush(FlushScope::User);
         }
         others.remove(this);
         if self.machine.flush_is_broadcast() {
@@ -71,7 +71,7 @@ impl<M: Machine> Kernel<M> {
             let flush = &self.cpu(cpu).flush;
             let ticket = flush.latest();
             while !flush.is_done(ticket) {
-                self.cpu(this).flush.serve(|| self.machine.flush_local(FlushScope::User));
+                self.cpu(this).flush.serve(|| space.flush(FlushScope::User));
                 core::hint::spin_loop();
             }
         }

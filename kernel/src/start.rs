@@ -65,6 +65,7 @@ pub fn start<M: Machine>(machine: &'static M, boot: BootInfo<'static>) -> ! {
             // The hook first: the other CPUs run as soon as there is a kernel, and must not lose a fire of their timers.
             machine.set_interrupt_hook(interrupt_hook::<M>);
             global::publish(kernel);
+            machine.release_secondaries(secondary::<M>);
             cpu_loop::run(kernel, CpuId::BOOT)
         }
         Ok(Prepared::Conformance) => crate::conformance::run(machine),
@@ -184,7 +185,7 @@ fn start_cpus<M: Machine>(
     if wanted == Some(1) || present == 1 {
         return Ok(CpuSet::of(CpuId::BOOT));
     }
-    let up = machine.start_secondaries(secondary::<M>);
+    let up = machine.start_secondaries();
     let online = match wanted {
         Some(wanted) => up.intersection(&CpuSet::first(wanted.into())),
         None => up,
@@ -195,14 +196,14 @@ fn start_cpus<M: Machine>(
     }
 }
 
-/// Where another CPU enters the kernel. It waits until there is one; one that is not used waits for ever.
+/// Where another CPU enters the kernel, which is there by then. One that is not used waits for ever.
 fn secondary<M: Machine>(cpu: CpuId) -> ! {
-    loop {
-        match global::kernel::<M>() {
-            Some(kernel) if kernel.online.contains(cpu) => cpu_loop::run(kernel, cpu),
-            Some(kernel) => kernel.machine.idle(),
-            None => core::hint::spin_loop(),
-        }
+    match global::kernel::<M>() {
+        Some(kernel) if kernel.online.contains(cpu) => cpu_loop::run(kernel, cpu),
+        Some(kernel) => loop {
+            kernel.machine.idle();
+        },
+        None => unreachable!("CPU {cpu} was released before there was a kernel"),
     }
 }
 

@@ -11,7 +11,7 @@ use core::{
 use hal::{
     Access, ArmError, Clockevent, CpuId, CpuSet, CpuTopology, Duration, ExitStatus, Frame, Instant, Interrupt,
     InterruptState, IrqLine, Machine, MemoryRegion, PAGE_SIZE, PageTableEntry, RequestWord, Requests, Route,
-    RouteError, SchedHal, Trap, UserContext, VirtualAddress, machine::FlushScope,
+    RouteError, SchedHal, SpaceTag, Trap, UserContext, VirtualAddress, machine::FlushScope,
 };
 use spin::Mutex;
 use tessera_abi::ring::SubmissionEntry;
@@ -315,14 +315,14 @@ impl Machine for TestMachine {
         0x1000..Self::USER_END
     }
     fn prepare_root(&self, _root: Frame) {}
-    fn load_root(&self, root: Frame) {
+    fn load_root(&self, root: Frame, _tag: &SpaceTag) {
         *self.root.lock() = Some(root);
     }
     fn load_kernel_root(&self) {
         *self.root.lock() = None;
     }
-    fn flush_local(&self, _scope: FlushScope) {}
-    fn publish_code(&self, frame: Frame) {
+    fn flush(&self, _tag: &SpaceTag, _scope: FlushScope) {}
+    fn code_written(&self, frame: Frame) {
         self.published.lock().push(frame);
     }
     fn flush_is_broadcast(&self) -> bool {
@@ -342,9 +342,10 @@ impl Machine for TestMachine {
     }
     fn save_user_state(&self, _context: &mut TestContext) {}
     fn set_interrupt_hook(&self, _hook: fn(Interrupt)) {}
-    fn start_secondaries(&'static self, _entry: fn(CpuId) -> !) -> CpuSet {
+    fn start_secondaries(&'static self) -> CpuSet {
         CpuSet::of(CpuId::BOOT)
     }
+    fn release_secondaries(&'static self, _entry: fn(CpuId) -> !) {}
     fn console_write(&self, bytes: &[u8]) {
         self.output.lock().extend(bytes);
     }

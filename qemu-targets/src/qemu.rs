@@ -9,5 +9,5 @@ mod launch;
 mod session;
 
 pub use accelerator::{Accelerator, Choice, ChoiceError, Request};
-pub use launch::{Launch, Machine};
+pub use launch::{Gic, Launch, Machine, Raw};
 pub use session::{Ending, Limits, Outcome, RunError, run};

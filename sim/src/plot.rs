@@ -77,7 +77,7 @@ pub fn figure(panels: &[Panel<'_>]) -> Result<String, PlotError> {
 fn height(panel: &Panel<'_>) -> u32 {
     let gantt = if panel.show.gantt { gantt::height(panel.trace.cpus) } else { 0 };
     let shares = if panel.show.shares { shares::HEIGHT } else { 0 };
-    gantt + shares
+    (gantt + shares).max(legend::height(panel.trace.threads.len()))
 }
 
 fn draw_panel(area: &Area<'_>, panel: &Panel<'_>) -> Result<(), PlotError> {
@@ -85,7 +85,8 @@ fn draw_panel(area: &Area<'_>, panel: &Panel<'_>) -> Result<(), PlotError> {
     let (plots, legend) = area.split_horizontally(WIDTH - LEGEND_WIDTH);
     let mut below = plots;
     if panel.show.gantt {
-        let (top, rest) = below.split_vertically(gantt::height(panel.trace.cpus));
+        let shares = if panel.show.shares { shares::HEIGHT } else { 0 };
+        let (top, rest) = below.split_vertically(height(panel) - shares);
         gantt::draw(&top, panel.title, panel.trace, &palette)?;
         below = rest;
     }

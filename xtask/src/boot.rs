@@ -35,6 +35,12 @@ pub struct Switches {
     /// The machine's architecture
     #[arg(long, default_value = "x86_64")]
     pub arch: Architecture,
+    /// The version of the interrupt controller (aarch64)
+    #[arg(long)]
+    pub gic: Option<Gic>,
+    /// Begin at EL2, on a board with virtualisation (aarch64)
+    #[arg(long)]
+    pub virtualization: bool,
     /// Memory in MiB
     #[arg(long, value_parser = clap::value_parser!(u32).range(16..=1_048_576))]
     pub memory: Option<u32>,
@@ -70,6 +76,26 @@ pub enum Apic {
 impl fmt::Display for Apic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if *self == Self::Xapic { "xapic" } else { "x2apic" })
+    }
+}
+
+/// Versions of the interrupt controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Gic {
+    /// GICv2, eight CPUs at most
+    #[value(name = "2")]
+    Two,
+    /// GICv3
+    #[value(name = "3")]
+    Three,
+}
+
+impl From<Gic> for qemu::Gic {
+    fn from(gic: Gic) -> Self {
+        match gic {
+            Gic::Two => Self::Two,
+            Gic::Three => Self::Three,
+        }
     }
 }
 
@@ -123,6 +149,8 @@ impl Default for Switches {
             accel: Accel::Tcg,
             icount: false,
             arch: Architecture::X86_64,
+            gic: None,
+            virtualization: false,
             memory: None,
             cpu_model: None,
         }
@@ -134,6 +162,16 @@ impl Switches {
     pub fn check(&self) -> Result<()> {
         if self.arch == Architecture::Aarch64 && self.apic.is_some() {
             bail!("--apic belongs to x86_64, not to --arch aarch64");
+        }
+        if self.arch == Architecture::X86_64 && self.gic.is_some() {
+            bail!("--gic belongs to --arch aarch64");
+        }
+        if self.arch == Architecture::X86_64 && self.virtualization {
+            bail!("--virtualization belongs to --arch aarch64");
+        }
+        let most = qemu::Gic::from(self.gic.unwrap_or(Gic::Three)).most_cpus();
+        if let Some(cpus) = self.cpus.filter(|&cpus| cpus > most) {
+            bail!("--gic 2 has at most {most} CPUs, not {cpus}");
         }
         if self.icount && self.apic == Some(Apic::X2apic) {
             bail!("--icount excludes --apic x2apic: QEMU's x2APIC cannot be counted exactly");
@@ -172,6 +210,8 @@ impl Switches {
         launch.memory_mib = self.memory.unwrap_or(launch.memory_mib);
         launch.accelerator = accelerator;
         launch.cpu_model.clone_from(&self.cpu_model);
+        launch.gic = self.gic.map(qemu::Gic::from).unwrap_or_default();
+        launch.virtualization = self.virtualization;
         launch
     }
 }
@@ -225,6 +265,15 @@ mod tests {
     fn switches_that_exclude_each_other_are_refused() {
         let arm = Switches { arch: Architecture::Aarch64, apic: Some(Apic::Xapic), ..Switches::default() };
         assert!(arm.check().is_err());
+        for foreign in [
+            Switches { gic: Some(Gic::Three), ..Switches::default() },
+            Switches { virtualization: true, ..Switches::default() },
+        ] {
+            assert!(foreign.check().is_err());
+            assert!(Switches { arch: Architecture::Aarch64, ..foreign }.check().is_ok());
+        }
+        let two = Switches { arch: Architecture::Aarch64, gic: Some(Gic::Two), cpus: Some(9), ..Switches::default() };
+        assert!(two.check().is_err());
         let counted = Switches { icount: true, apic: Some(Apic::X2apic), ..Switches::default() };
         assert!(counted.check().is_err());
         assert!(Switches { icount: true, ..Switches::default() }.check().is_ok());

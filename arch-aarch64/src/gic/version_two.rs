@@ -1,6 +1,6 @@
 //! GICv2: a distributor and one CPU interface per CPU, banked at one address. A target is a bit among eight.
 
-use super::{Acknowledged, GicError, Group};
+use super::{Acknowledged, GicError};
 use crate::paging;
 use crate::vectors::{self, FIRST_LINE, HALT, KICK};
 use arm_gic::gicv2::registers::{Gicc, Gicd, GicdCtlr};
@@ -12,8 +12,11 @@ use tessera_hal::{IrqLine, PhysicalAddress, RouteError};
 const EVERY_PRIORITY: u32 = 0xff;
 /// The middle one, in each of four bytes.
 const PRIORITIES: u32 = 0x8080_8080;
-/// CPU interface control: both groups on, the first one by FIQ. With one group left to us, its own bit is the first.
-const BOTH_GROUPS: u32 = 1 | 1 << 1 | 1 << 3;
+/// The request to halt comes before all others: both groups are acknowledged through one register.
+const HALT_FIRST: u32 = PRIORITIES & !(0xff << (8 * HALT));
+/// CPU interface control: both groups on, acknowledged alike, the first one by FIQ. With one group left to us, its own bit is
+/// the first.
+const BOTH_GROUPS: u32 = 1 | 1 << 1 | 1 << 2 | 1 << 3;
 const ONE_GROUP: u32 = 1;
 
 /// A GICv2.
@@ -26,6 +29,8 @@ pub struct VersionTwo {
     lines: u32,
     /// Whether secure firmware has kept group 0.
     one_group: bool,
+    /// One CPU needs no targets: their registers read as zero.
+    is_alone: bool,
 }
 
 // SAFETY: the registers are reached from every CPU; a register that two of them could tear is changed under the lock.
@@ -45,10 +50,12 @@ impl VersionTwo {
         let distributor = map(distributor, FRAME).ok_or(missing)?.cast::<Gicd>();
         // The deactivation register stands in the second frame.
         let interface = map(interface, 2 * FRAME).ok_or(missing)?.cast::<Gicc>();
-        let mut gic = Self { change: Mutex::new(()), distributor, interface, lines: 0, one_group: false };
+        let mut gic =
+            Self { change: Mutex::new(()), distributor, interface, lines: 0, one_group: false, is_alone: false };
         let typer = field_shared!(gic.distributor(), typer).read();
         gic.lines = typer.num_irqs().min(vectors::FIRST_SPECIAL).saturating_sub(FIRST_LINE);
         gic.one_group = typer.has_security_extension();
+        gic.is_alone = typer.cpu_count() == 1;
         gic.mask_all();
         Ok(gic)
     }
@@ -90,7 +97,8 @@ impl VersionTwo {
         write(field!(registers, icenabler).get(0), u32::MAX);
         write(field!(registers, igroupr).get(0), if self.one_group { u32::MAX } else { !(1 << HALT) });
         for index in 0..8 {
-            write(field!(registers, ipriorityr).get(index), PRIORITIES);
+            let priorities = if index == 0 { HALT_FIRST } else { PRIORITIES };
+            write(field!(registers, ipriorityr).get(index), priorities);
         }
         write(field!(registers, isenabler).get(0), enabled);
         let read = field!(registers, isenabler).get(0).map(|register| register.read());
@@ -104,27 +112,14 @@ impl VersionTwo {
         if target.count_ones() == 1 { Ok(target.into()) } else { Err(GicError::NoInterface) }
     }
 
-    pub(super) fn acknowledge(&self, group: Group) -> Acknowledged {
+    pub(super) fn acknowledge(&self) -> Acknowledged {
         let mut interface = self.interface();
-        Acknowledged(if self.uses_alias(group) {
-            field!(interface, aiar).read()
-        } else {
-            field!(interface, iar).read()
-        })
+        Acknowledged(field!(interface, iar).read())
     }
 
-    pub(super) fn end(&self, taken: Acknowledged, group: Group) {
+    pub(super) fn end(&self, taken: Acknowledged) {
         let mut interface = self.interface();
-        if self.uses_alias(group) {
-            field!(interface, aeoir).write(taken.0);
-        } else {
-            field!(interface, eoir).write(taken.0);
-        }
-    }
-
-    /// Group 1 has registers of its own for those who see both groups.
-    fn uses_alias(&self, group: Group) -> bool {
-        group == Group::Ordinary && !self.one_group
+        field!(interface, eoir).write(taken.0);
     }
 
     pub(super) fn send(&self, target: u64, number: u32) {
@@ -165,6 +160,9 @@ impl VersionTwo {
     }
 
     fn target_byte(&self, number: u32) -> u8 {
+        if self.is_alone {
+            return 1;
+        }
         // SAFETY: the register is mapped; reading it has no effect.
         unsafe { self.target_place(number).read_volatile() }
     }

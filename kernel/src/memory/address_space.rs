@@ -22,7 +22,9 @@ use core::{
     ops::Range,
     sync::atomic::{Ordering, fence},
 };
-use hal::{Access, CpuId, CpuSet, Frame, Machine, PAGE_SIZE, PageTableEntry, VirtualAddress, machine::FlushScope};
+use hal::{
+    Access, CpuId, CpuSet, Frame, Machine, PAGE_SIZE, PageTableEntry, SpaceTag, VirtualAddress, machine::FlushScope,
+};
 use kernel_core::limits::Quota;
 use spin::{Mutex, MutexGuard};
 
@@ -101,6 +103,8 @@ pub struct AddressSpace<M: Machine> {
     pub(super) state: Mutex<Option<State<M>>>,
     /// CPUs that may have it loaded.
     loaded: CpuMask,
+    /// How the machine tags its cached translations.
+    tag: SpaceTag,
 }
 
 impl<M: Machine> AddressSpace<M> {
@@ -112,7 +116,7 @@ impl<M: Machine> AddressSpace<M> {
         let user = frames.machine().user_range();
         let regions = Regions::new(user.end / 2..user.end - TOP_BYTES);
         let state = Mutex::new(Some(State { root, regions, reserved }));
-        Ok(Self { frames, state, loaded: CpuMask::new() })
+        Ok(Self { frames, state, loaded: CpuMask::new(), tag: SpaceTag::new() })
     }
 
     pub(super) fn machine(&self) -> &'static M {
@@ -229,6 +233,7 @@ impl<M: Machine> AddressSpace<M> {
             set_entry(self.machine(), table, address, 1, page_entry::<M::Entry>(frame, access));
             frame
         });
+        self.machine().entries_written();
         Ok((start, frames))
     }
 
@@ -259,6 +264,7 @@ impl<M: Machine> AddressSpace<M> {
         }
         let frame = if there.is_empty() { self.new_frame(state, start, region, page) } else { there.frame() };
         change_page(machine, table, page.0, M::Entry::withdrawn(frame), region.access);
+        machine.entries_written();
         Ok((frame, Faulted::Populated))
     }
 
@@ -268,7 +274,7 @@ impl<M: Machine> AddressSpace<M> {
         // Where flushes are broadcast, a valid entry must not follow another without one between (Arm ARM,
         // break-before-make); elsewhere the stale table only leads to one more fault.
         if state.regions.has_leaving() && self.machine().flush_is_broadcast() {
-            self.machine().flush_local(FlushScope::User);
+            self.flush(FlushScope::User);
         }
         state.reserved.allocate()
     }
@@ -353,8 +359,13 @@ impl<M: Machine> AddressSpace<M> {
         let guard = self.state.lock();
         let Some(state) = guard.as_ref() else { return false };
         self.loaded.insert(cpu);
-        self.machine().load_root(state.root);
+        self.machine().load_root(state.root, &self.tag);
         true
+    }
+
+    /// Drops cached translations of the space on this CPU, or on all where the machine does it so.
+    pub fn flush(&self, scope: FlushScope) {
+        self.machine().flush(&self.tag, scope);
     }
 
     /// Says that `cpu` has loaded another root.

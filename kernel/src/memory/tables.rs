@@ -109,7 +109,7 @@ impl<M: Machine> Retouch<'_, M> {
 /// Gives a page that has a frame another access. Code is published before it can be fetched.
 pub fn change_page<M: Machine>(machine: &M, table: Frame, page: usize, entry: M::Entry, access: Access) {
     if access.contains(Access::EXECUTE) && !entry.access().contains(Access::EXECUTE) {
-        machine.publish_code(entry.frame());
+        machine.code_written(entry.frame());
     }
     set_entry(machine, table, page, 1, page_entry(entry.frame(), access));
 }

@@ -49,6 +49,43 @@ impl Machine {
     }
 }
 
+/// The interrupt controller of the aarch64 board.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Gic {
+    /// GICv2: eight CPUs at most.
+    Two,
+    /// GICv3.
+    #[default]
+    Three,
+}
+
+impl Gic {
+    /// The number of the version.
+    pub const fn version(self) -> u8 {
+        match self {
+            Self::Two => 2,
+            Self::Three => 3,
+        }
+    }
+
+    /// The most CPUs that QEMU gives a board with it.
+    pub const fn most_cpus(self) -> u16 {
+        match self {
+            Self::Two => 8,
+            Self::Three => 512,
+        }
+    }
+}
+
+/// What stands in memory where no loader of QEMU's has put it: the guest begins at `entry` with empty registers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Raw {
+    /// Files and the addresses of their first bytes.
+    pub files: Vec<(PathBuf, u64)>,
+    /// The first instruction.
+    pub entry: u64,
+}
+
 /// Above this a host may refuse to set memory aside.
 const LARGE_MEMORY_MIB: u32 = 4096;
 
@@ -73,6 +110,14 @@ pub struct Launch {
     pub cpu_model: Option<String>,
     /// Bytes typed on the serial line as soon as the guest takes them.
     pub input: Vec<u8>,
+    /// The interrupt controller, on the aarch64 board.
+    pub gic: Gic,
+    /// Whether the aarch64 board has virtualisation, so that the guest begins at EL2.
+    pub virtualization: bool,
+    /// Whether the serial line that people see is the board's second one.
+    pub second_serial: bool,
+    /// What is booted in place of the kernel file and the initrd.
+    pub raw: Option<Raw>,
 }
 
 impl Launch {
@@ -88,6 +133,10 @@ impl Launch {
             accelerator: Accelerator::Tcg,
             cpu_model: None,
             input: Vec::new(),
+            gic: Gic::default(),
+            virtualization: false,
+            second_serial: false,
+            raw: None,
         }
     }
 
@@ -95,20 +144,18 @@ impl Launch {
     pub fn arguments(&self) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = Vec::new();
         let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
-        add(&[
-            "-nodefaults",
-            "-no-user-config",
-            "-display",
-            "none",
-            "-serial",
-            "stdio",
-            "-monitor",
-            "none",
-            "-no-reboot",
-        ]);
+        add(&["-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none", "-no-reboot"]);
+        if self.second_serial {
+            add(&["-serial", "null"]);
+        }
+        add(&["-serial", "stdio"]);
         match self.machine {
             Machine::Q35 => add(&["-machine", "q35", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]),
-            Machine::Virt => add(&["-machine", "virt,gic-version=3", "-semihosting-config", "enable=on,target=native"]),
+            Machine::Virt => {
+                let virtualization = if self.virtualization { "on" } else { "off" };
+                let board = format!("virt,gic-version={},virtualization={virtualization}", self.gic.version());
+                add(&["-machine", &board, "-semihosting-config", "enable=on,target=native"]);
+            }
         }
         add(self.accelerator.arguments(self.machine));
         add(&["-cpu", self.cpu_model.as_deref().unwrap_or(self.accelerator.cpu_model(self.machine))]);
@@ -117,6 +164,14 @@ impl Launch {
             // The guest touches little of it; the host need not have it all.
             let backend = format!("memory-backend-ram,id=ram,size={}M,reserve=off", self.memory_mib);
             add(&["-object", &backend, "-machine", "memory-backend=ram"]);
+        }
+        if let Some(raw) = &self.raw {
+            for (file, address) in &raw.files {
+                let file = file.display();
+                add(&["-device", &format!("loader,file={file},addr={address:#x},force-raw=on")]);
+            }
+            add(&["-device", &format!("loader,addr={:#x},cpu-num=0", raw.entry)]);
+            return arguments;
         }
         if !self.options.is_empty() {
             add(&["-append", &self.options]);
@@ -182,10 +237,25 @@ mod tests {
 
     #[test]
     fn the_arm_board_has_a_redistributor_per_cpu_and_reports_its_status() {
-        let line = line(&Launch::new(Machine::Virt, "virt".into()));
+        let mut launch = Launch::new(Machine::Virt, "virt".into());
+        let three = line(&launch);
+        assert!(three.contains("-machine virt,gic-version=3,virtualization=off"), "{three}");
+        assert!(three.contains("-semihosting-config enable=on"), "{three}");
+        (launch.gic, launch.virtualization) = (Gic::Two, true);
+        assert!(line(&launch).contains("-machine virt,gic-version=2,virtualization=on"));
+    }
+
+    #[test]
+    fn raw_memory_takes_the_place_of_kernel_and_initrd() {
+        let mut launch = Launch::new(Machine::Virt, "virt".into());
+        launch.initrd = Some("image".into());
+        launch.raw = Some(Raw { files: vec![("tree".into(), 0x4a00_0000)], entry: 0x4800_0000 });
+        launch.second_serial = true;
+        let line = line(&launch);
         assert!(
-            line.contains("-machine virt,gic-version=3") && line.contains("-semihosting-config enable=on"),
-            "{line}"
+            line.ends_with("loader,file=tree,addr=0x4a000000,force-raw=on -device loader,addr=0x48000000,cpu-num=0")
         );
+        assert!(!line.contains("-kernel") && !line.contains("-initrd"), "{line}");
+        assert!(line.contains("-serial null -serial stdio"), "{line}");
     }
 }

@@ -77,15 +77,14 @@ impl<const W: usize> Engine<'_, W> {
         let thread = &self.threads[thread];
         let event = thread.cursor.event(self.workload.task(thread.task));
         let event = event.map(|event| (event.key.clone(), event.position));
-        Fault { at: self.now, thread: Some(thread.name.clone()), event, kind }
+        Fault { at: self.now, thread: Some(thread.seldom.name.clone()), event, kind }
     }
 
     /// Nobody can go on.
     pub(super) fn deadlock(&self) -> Fault {
-        let blocked = |thread: &&Index| matches!(self.threads[**thread].state, State::Blocked { .. });
-        let first = (0..self.threads.len()).collect::<Vec<_>>();
-        match first.iter().find(blocked) {
-            Some(&thread) => self.fault(thread, FaultKind::Deadlock),
+        let blocked = |thread: &Index| matches!(self.threads[*thread].state, State::Blocked { .. });
+        match (0..self.threads.len()).find(blocked) {
+            Some(thread) => self.fault(thread, FaultKind::Deadlock),
             None => Fault { at: self.now, thread: None, event: None, kind: FaultKind::Deadlock },
         }
     }

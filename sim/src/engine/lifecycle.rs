@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::fault::{Fault, FaultKind};
-use super::measure::{Counters, Measured};
+use super::measure::{Counters, Measured, Seldom};
 use super::steps::Advance;
 use super::thread::{Cursor, Index, Jobs, Reason, State, Step, Thread};
 use crate::trace::{Event, ThreadIndex, Waker};
@@ -119,19 +119,17 @@ impl<const W: usize> Engine<'_, W> {
         let group = self.ideal.group(weight, &cpus, self.now);
         self.threads.push(Thread {
             task: task_id,
-            name,
             id: None,
             state: State::Absent,
             cursor: Cursor::default(),
             step: Step::Next,
             is_dying: false,
-            timers: Vec::new(),
-            release: None,
+            awaits_release: false,
             woken_at: None,
             jobs: Jobs::of(task),
             group,
-            weight,
-            measured: Measured { arrived: Some(self.now), ..Measured::default() },
+            measured: Measured::default(),
+            seldom: Box::new(Seldom::new(name, weight, self.now)),
         });
         let attributes = sched::Attributes {
             weight,
@@ -190,7 +188,7 @@ impl<const W: usize> Engine<'_, W> {
         }
         let group = self.ideal.group(weight, cpus, self.now);
         let thread = &mut self.threads[index];
-        (thread.group, thread.weight) = (group, weight);
+        (thread.group, thread.seldom.weight) = (group, weight);
         if counts {
             self.ideal.add(group, self.now);
             self.threads[index].measured.lag.counted_to = Some(self.ideal.service(group, self.now));
@@ -241,7 +239,7 @@ impl<const W: usize> Engine<'_, W> {
         self.events += 1;
         let set = self.dispatcher.set_affinity(id, narrow(cpus));
         set.map_err(|error| self.refused(index, &error))?;
-        self.regroup(index, self.threads[index].weight, cpus);
+        self.regroup(index, self.threads[index].seldom.weight, cpus);
         Ok(())
     }
 
@@ -304,14 +302,14 @@ impl<const W: usize> Engine<'_, W> {
             State::Absent | State::Running { .. } | State::Ended => {}
         }
         thread.state = State::Ended;
-        thread.timers = Vec::new();
+        thread.seldom.timers = Vec::new();
         self.live -= 1;
     }
 
     /// Keeps what the dispatcher counted, while it still knows the thread.
     pub(super) fn take_counters(&mut self, index: Index) {
         let Some(Ok(snapshot)) = self.threads[index].id.map(|id| self.dispatcher.snapshot(id)) else { return };
-        self.threads[index].measured.counters = Counters {
+        self.threads[index].seldom.counters = Counters {
             class: snapshot.class,
             dispatches: snapshot.dispatches,
             preemptions: snapshot.preemptions,

@@ -1,31 +1,39 @@
 //! What is measured of a thread while it runs.
 
-use kernel_core::sched::LatencyClass;
+use crate::workload::TimerId;
+use kernel_core::sched::{LatencyClass, Weight};
 use tessera_hal::{CpuId, Duration, Instant};
 
-/// Time per CPU, of the CPUs that have any.
+/// Time per CPU, of the CPUs that have any. The last one stands by itself: it is the one that is asked for next.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct PerCpu {
-    times: Vec<(CpuId, Duration)>,
-    last: usize,
+    last: Option<CpuId>,
+    last_time: Duration,
+    others: Vec<(CpuId, Duration)>,
 }
 
 impl PerCpu {
     pub(super) fn add(&mut self, cpu: CpuId, time: Duration) {
-        if self.times.get(self.last).is_none_or(|&(last, _)| last != cpu) {
-            self.last = self.times.iter().position(|&(known, _)| known == cpu).unwrap_or_else(|| {
-                self.times.push((cpu, Duration::ZERO));
-                self.times.len() - 1
-            });
+        if self.last != Some(cpu) {
+            self.turn_to(cpu);
         }
-        let sum = &mut self.times[self.last].1;
-        *sum = sum.saturating_add(time);
+        self.last_time = self.last_time.saturating_add(time);
+    }
+
+    #[cold]
+    fn turn_to(&mut self, cpu: CpuId) {
+        if let Some(last) = self.last.replace(cpu) {
+            self.others.push((last, self.last_time));
+        }
+        let known = self.others.iter().position(|&(other, _)| other == cpu);
+        self.last_time = known.map_or(Duration::ZERO, |place| self.others.swap_remove(place).1);
     }
 
     /// By CPU, zeros included.
     pub(super) fn dense(&self, cpus: usize) -> Vec<u64> {
         let mut dense = vec![0; cpus];
-        self.times.iter().for_each(|&(cpu, time)| dense[cpu.index()] = time.as_nanos());
+        let last = self.last.map(|last| (last, self.last_time));
+        self.others.iter().copied().chain(last).for_each(|(cpu, time)| dense[cpu.index()] = time.as_nanos());
         dense
     }
 }
@@ -54,26 +62,48 @@ impl Lag {
     }
 }
 
-/// What is measured of a thread.
+/// What is measured of a thread each time that it runs or stops.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(super) struct Measured {
-    pub arrived: Option<Instant>,
     pub runtime: Duration,
     pub waited: Duration,
     pub slept: Duration,
     pub per_cpu: PerCpu,
-    pub first_dispatch: Option<Duration>,
+    pub has_run: bool,
     pub max_wait: Duration,
     pub max_consecutive: u64,
     pub wake_latencies: Vec<u64>,
     pub jobs: u64,
-    pub misses: u64,
-    pub first_release: Option<Instant>,
-    pub last_release: Option<Instant>,
-    /// The periods between the first release and the last.
-    pub periods: Duration,
     pub lag: Lag,
+}
+
+/// What is looked at less often. It stands apart, so that a thread that runs touches few cache lines.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Seldom {
+    pub name: String,
+    pub weight: Weight,
+    pub arrived: Instant,
+    pub first_dispatch: Option<Duration>,
+    /// What its timers fire next, where they are its own.
+    pub timers: Vec<(TimerId, Instant)>,
+    /// The release that it waits for: a job is done when it comes.
+    pub release: Option<Release>,
+    pub misses: u64,
+    first_release: Option<Instant>,
+    last_release: Option<Instant>,
+    /// The periods between the first release and the last.
+    periods: Duration,
     pub counters: Counters,
+}
+
+/// The end of a wait for a timer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Release {
+    pub timer: TimerId,
+    pub at: Instant,
+    pub period: Duration,
+    /// The job that ended with this wait came too late.
+    pub was_missed: bool,
 }
 
 /// What the dispatcher knew of it last.
@@ -87,12 +117,11 @@ pub(super) struct Counters {
 }
 
 impl Measured {
-    /// It waited for so long and runs now.
-    pub(super) fn begin_run(&mut self, waited: Duration, now: Instant) {
+    /// It waited for so long and runs now; answers whether for the first time.
+    pub(super) fn begin_run(&mut self, waited: Duration) -> bool {
         self.waited = self.waited.saturating_add(waited);
         self.max_wait = self.max_wait.max(waited);
-        let arrived = self.arrived.unwrap_or(now);
-        self.first_dispatch.get_or_insert(now.saturating_duration_since(arrived));
+        !std::mem::replace(&mut self.has_run, true)
     }
 
     /// It ran for so long on this CPU.
@@ -100,14 +129,33 @@ impl Measured {
         self.runtime = self.runtime.saturating_add(ran);
         self.per_cpu.add(cpu, ran);
     }
+}
 
-    /// A timer released it, `period` after the release before.
-    pub(super) fn release(&mut self, at: Instant, period: Duration) {
-        if self.first_release.is_some() {
-            self.periods = self.periods.saturating_add(period);
+impl Seldom {
+    pub(super) fn new(name: String, weight: Weight, arrived: Instant) -> Self {
+        Self {
+            name,
+            weight,
+            arrived,
+            first_dispatch: None,
+            timers: Vec::new(),
+            release: None,
+            misses: 0,
+            first_release: None,
+            last_release: None,
+            periods: Duration::ZERO,
+            counters: Counters::default(),
         }
-        self.first_release.get_or_insert(at);
-        self.last_release = Some(at);
+    }
+
+    /// A timer released it.
+    pub(super) fn release(&mut self, release: &Release) {
+        self.misses += u64::from(release.was_missed);
+        if self.first_release.is_some() {
+            self.periods = self.periods.saturating_add(release.period);
+        }
+        self.first_release.get_or_insert(release.at);
+        self.last_release = Some(release.at);
     }
 
     /// By how much its releases came later than its periods say.

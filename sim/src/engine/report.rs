@@ -97,35 +97,35 @@ impl<const W: usize> Engine<'_, W> {
     }
 
     fn task_report(&self, thread: super::Thread, end: Instant) -> TaskReport {
-        let measured = thread.measured;
+        let (measured, seldom) = (thread.measured, thread.seldom);
         let share = |nanoseconds: f64| match end.as_nanos() {
             0 => 0.0,
             duration => nanoseconds / duration as f64,
         };
         let runtime_ns = measured.runtime.as_nanos();
         TaskReport {
-            weight: thread.weight.get(),
-            class: measured.counters.class.name().to_owned(),
+            weight: seldom.weight.get(),
+            class: seldom.counters.class.name().to_owned(),
             taskgroup: self.workload.task(thread.task).taskgroup.clone(),
             runtime_ns,
             runnable_ns: measured.waited.as_nanos(),
             sleep_ns: measured.slept.as_nanos(),
             share: share(runtime_ns as f64),
             ideal_share: share(measured.lag.ideal),
-            dispatches: measured.counters.dispatches,
-            preemptions: measured.counters.preemptions,
-            voluntary_blocks: measured.counters.voluntary_blocks,
-            migrations: measured.counters.migrations,
-            first_dispatch_ns: measured.first_dispatch.map(Duration::as_nanos),
+            dispatches: seldom.counters.dispatches,
+            preemptions: seldom.counters.preemptions,
+            voluntary_blocks: seldom.counters.voluntary_blocks,
+            migrations: seldom.counters.migrations,
+            first_dispatch_ns: seldom.first_dispatch.map(Duration::as_nanos),
             max_wait_ns: measured.max_wait.as_nanos(),
             max_consecutive_slices: measured.max_consecutive,
             lag_ns: Range { min: measured.lag.min.round() as i64, max: measured.lag.max.round() as i64 },
-            period_drift_ns: measured.period_drift_ns(),
+            period_drift_ns: seldom.period_drift_ns(),
             cpu_runtime_ns: measured.per_cpu.dense(self.cpus.len()),
             wake_latency_ns: Latency::of(measured.wake_latencies),
             jobs: measured.jobs,
-            deadline_misses: measured.misses,
-            name: thread.name,
+            deadline_misses: seldom.misses,
+            name: seldom.name,
         }
     }
 }

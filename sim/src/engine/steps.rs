@@ -2,8 +2,9 @@
 
 use super::Engine;
 use super::fault::{Fault, FaultKind};
+use super::measure::Release;
 use super::resources::{Locked, NotHeld};
-use super::thread::{Index, Jobs, Reason, Release, State, Step, Thread, Upcoming};
+use super::thread::{Index, Jobs, Reason, State, Step, Thread, Upcoming};
 use crate::trace::Waker;
 use crate::workload::{Action, ConditionId, MAX_THREADS, MutexId, TaskId, TimerId, TimerMode};
 use kernel_core::sched::Next;
@@ -152,13 +153,13 @@ impl<const W: usize> Engine<'_, W> {
         let now = self.now;
         let is_unique = self.workload.names.is_unique(timer);
         let thread = &mut self.threads[index];
-        let start = thread.measured.arrived.unwrap_or(now);
+        let start = thread.seldom.arrived;
         let point = if is_unique {
-            let place = thread.timers.iter().position(|&(known, _)| known == timer).unwrap_or_else(|| {
-                thread.timers.push((timer, start));
-                thread.timers.len() - 1
+            let place = thread.seldom.timers.iter().position(|&(known, _)| known == timer).unwrap_or_else(|| {
+                thread.seldom.timers.push((timer, start));
+                thread.seldom.timers.len() - 1
             });
-            &mut thread.timers[place].1
+            &mut thread.seldom.timers[place].1
         } else {
             self.resources.timer(timer).get_or_insert(start)
         };
@@ -174,7 +175,8 @@ impl<const W: usize> Engine<'_, W> {
             released(thread, release);
             return Ok(None);
         }
-        thread.release = Some(release);
+        thread.awaits_release = true;
+        thread.seldom.release = Some(release);
         self.sleep_until(cpu, index, release.at)
     }
 
@@ -238,7 +240,9 @@ impl<const W: usize> Engine<'_, W> {
         thread.measured.slept = thread.measured.slept.saturating_add(now.saturating_duration_since(since));
         thread.state = State::Waiting { since: now };
         thread.woken_at = Some(now);
-        if let Some(release) = thread.release.take() {
+        if std::mem::take(&mut thread.awaits_release)
+            && let Some(release) = thread.seldom.release.take()
+        {
             released(thread, release);
         }
         self.become_runnable(index, waker);
@@ -264,7 +268,6 @@ impl<const W: usize> Engine<'_, W> {
 fn released(thread: &mut Thread, release: Release) {
     if thread.jobs == Jobs::Timer(release.timer) {
         thread.measured.jobs += 1;
-        thread.measured.misses += u64::from(release.was_missed);
-        thread.measured.release(release.at, release.period);
+        thread.seldom.release(&release);
     }
 }

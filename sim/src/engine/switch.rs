@@ -39,9 +39,12 @@ impl<const W: usize> Engine<'_, W> {
         if let Mode::Overhead { until, .. } = state.mode {
             return Some(until);
         }
-        let noise = state.noise.as_ref().map(super::noise::Source::next);
-        let points = [state.step_end, self.machine.armed(cpu), self.machine.kick_at(cpu), noise];
-        points.into_iter().flatten().min()
+        let first = earlier(state.step_end, self.machine.armed(cpu));
+        let first = earlier(first, self.machine.kick_at(cpu));
+        match &state.noise {
+            None => first,
+            Some(noise) => earlier(first, Some(noise.next())),
+        }
     }
 
     fn begin_noise(&mut self, cpu: CpuId) {
@@ -199,8 +202,10 @@ impl<const W: usize> Engine<'_, W> {
         state.turn(Mode::Thread { since: now }, now);
         state.stepped_to = now;
         let thread = &mut self.threads[index];
-        if let State::Waiting { since } = thread.state {
-            thread.measured.begin_run(now.saturating_duration_since(since), now);
+        if let State::Waiting { since } = thread.state
+            && thread.measured.begin_run(now.saturating_duration_since(since))
+        {
+            thread.seldom.first_dispatch = Some(now.saturating_duration_since(thread.seldom.arrived));
         }
         thread.state = State::Running { cpu, since: now };
         if let Some(woken_at) = thread.woken_at.take() {
@@ -247,5 +252,13 @@ impl<const W: usize> Engine<'_, W> {
         if let Some(trace) = &mut self.trace {
             trace.events.push(event);
         }
+    }
+}
+
+/// The earlier of two points, as far as there are any.
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
     }
 }

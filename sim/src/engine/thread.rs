@@ -1,11 +1,11 @@
 //! A thread of the run: where it is in its task, and what is measured of it.
 
-use super::measure::Measured;
+use super::measure::{Measured, Seldom};
 use crate::ideal::GroupId;
 use crate::workload::{
     Action, BarrierId, ConditionId, Event, MutexId, Phase, Rounds, SemaphoreId, SuspensionId, Task, TaskId, TimerId,
 };
-use kernel_core::sched::{self, ThreadId, Weight};
+use kernel_core::sched::{self, ThreadId};
 use tessera_hal::{CpuId, Duration, Instant};
 
 /// A thread, by its place in the engine's list.
@@ -55,8 +55,8 @@ pub(super) enum Step {
 /// Where a thread is in its task.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Cursor {
-    phase: usize,
-    event: usize,
+    phase: u32,
+    event: u32,
     phase_rounds: u64,
     task_rounds: u64,
 }
@@ -102,41 +102,28 @@ impl Jobs {
 #[derive(Debug)]
 pub(super) struct Thread {
     pub task: TaskId,
-    pub name: String,
     pub id: Option<ThreadId>,
     pub state: State,
     pub cursor: Cursor,
     pub step: Step,
     /// Another thread, or the workload, has ended it, and it still runs.
     pub is_dying: bool,
-    /// What its timers fire next, where they are its own.
-    pub timers: Vec<(TimerId, Instant)>,
-    /// The release that it waits for: a job is done when it comes.
-    pub release: Option<Release>,
+    /// It sleeps until a timer releases it.
+    pub awaits_release: bool,
     /// A wake-up that has not led to a dispatch yet.
     pub woken_at: Option<Instant>,
     /// What its jobs are.
     pub jobs: Jobs,
     pub group: GroupId,
-    pub weight: Weight,
     pub measured: Measured,
-}
-
-/// The end of a wait for a timer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Release {
-    pub timer: TimerId,
-    pub at: Instant,
-    pub period: Duration,
-    /// The job that ended with this wait came too late.
-    pub was_missed: bool,
+    pub seldom: Box<Seldom>,
 }
 
 impl Cursor {
     /// Moves on in `task`. `completed` is called for each round that ends.
     pub(super) fn next<'a>(&mut self, task: &'a Task, mut completed: impl FnMut(Jobs)) -> Upcoming<'a> {
         loop {
-            let phase = &task.phases[self.phase];
+            let phase = &task.phases[self.phase as usize];
             // Place 0 is the beginning of the phase itself.
             match self.event.checked_sub(1) {
                 None => {
@@ -145,9 +132,9 @@ impl Cursor {
                         return Upcoming::Phase(phase);
                     }
                 }
-                Some(event) if event < phase.events.len() => {
+                Some(event) if (event as usize) < phase.events.len() => {
                     self.event += 1;
-                    return Upcoming::Event(&phase.events[event]);
+                    return Upcoming::Event(&phase.events[event as usize]);
                 }
                 Some(_) => {
                     completed(Jobs::PhaseRounds);
@@ -165,7 +152,7 @@ impl Cursor {
     fn leave_phase(&mut self, task: &Task, completed: &mut impl FnMut(Jobs)) -> bool {
         self.phase_rounds = 0;
         self.phase += 1;
-        if self.phase < task.phases.len() {
+        if (self.phase as usize) < task.phases.len() {
             return false;
         }
         completed(Jobs::TaskRounds);
@@ -176,7 +163,7 @@ impl Cursor {
 
     /// The event that was begun last.
     pub(super) fn event<'a>(&self, task: &'a Task) -> Option<&'a Event> {
-        task.phases[self.phase].events.get(self.event.checked_sub(2)?)
+        task.phases[self.phase as usize].events.get(self.event.checked_sub(2)? as usize)
     }
 }
 

@@ -40,7 +40,7 @@ impl Watch {
         let ours = thread.measured.runtime;
         let is_running = matches!(thread.state, super::thread::State::Running { .. });
         if options.check && !is_running {
-            let message = || format!("{} ran for {ours}, the scheduler counted {theirs}", thread.name);
+            let message = || format!("{} ran for {ours}, the scheduler counted {theirs}", thread.seldom.name);
             self.check(if ours == theirs { Ok(()) } else { Err(message()) });
         }
     }

@@ -41,6 +41,7 @@ fn draw_chart(area: &Area<'_>, figure: &Bars) -> Result<(), PlotError> {
     let mut chart = ChartBuilder::on(area)
         .caption(&figure.title, (FONT, 18))
         .margin(8)
+        .margin_right(26)
         .x_label_area_size(44)
         .y_label_area_size(70)
         .build_cartesian_2d(0.0..groups as f64, 0.0..top)?;

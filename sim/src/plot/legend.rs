@@ -26,6 +26,16 @@ const COLOURS: [RGBColor; 14] = [
 /// taken by turns.
 const GREYS: [RGBColor; 3] = [RGBColor(160, 160, 160), RGBColor(185, 185, 185), RGBColor(210, 210, 210)];
 
+/// Where the first entry of a legend stands, and from one to the next, in pixels.
+const TOP: i32 = 40;
+const STEP: i32 = 20;
+
+/// The height of a legend of so many threads.
+pub(super) fn height(threads: usize) -> u32 {
+    let entries = threads.min(COLOURS.len() + 1);
+    (TOP + STEP * entries as i32) as u32
+}
+
 /// Who has a colour: the threads that ran most.
 pub(super) struct Palette {
     /// By thread.
@@ -84,7 +94,7 @@ pub(super) fn draw_entries(
 ) -> Result<(), PlotError> {
     let style = (FONT, 15).into_font().color(&BLACK);
     for (row, (colour, name)) in entries.into_iter().enumerate() {
-        let top = 40 + 20 * row as i32;
+        let top = TOP + STEP * row as i32;
         area.draw(&Rectangle::new([(4, top), (16, top + 12)], colour.filled()))?;
         area.draw(&Text::new(shortened(&name), (22, top), &style))?;
     }

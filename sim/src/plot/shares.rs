@@ -69,6 +69,7 @@ pub(super) fn draw(area: &Area<'_>, title: &str, trace: &Trace, palette: &Palett
     let mut chart = ChartBuilder::on(area)
         .caption(format!("{title}, in steps of {step}"), (FONT, 18))
         .margin(8)
+        .margin_right(26)
         .x_label_area_size(44)
         .y_label_area_size(70)
         .build_cartesian_2d(0.0..end, 0.0..top)?;
