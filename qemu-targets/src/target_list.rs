@@ -20,4 +20,6 @@ targets!(
     "faults",
     "fpu",
     "spread",
+    "shell",
+    "threads",
 );
