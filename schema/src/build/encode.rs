@@ -1,6 +1,6 @@
 //! Source and program files to the message that kernel and init read.
 
-use super::{GrantSource, ManifestSource, Name, Origin, ProgramSource, SourceError};
+use super::{GrantSource, ManifestSource, Origin, ProgramSource, SourceError};
 use crate::{
     generated::{manifest_capnp as wire, messages_capnp},
     manifest::{Capability, Manifest, ManifestError, Policy},
@@ -73,11 +73,12 @@ fn encode_binaries(
     binaries: &BTreeMap<String, Vec<u8>>,
     root: wire::manifest::Builder<'_>,
 ) -> Result<(), BuildError> {
-    let needed = source.programs.iter().map(ProgramSource::binary_or_name).chain(&source.binaries).chain(&source.init);
-    let missing = |name: &&Spanned<Name>| !binaries.contains_key(&**name.get_ref());
-    if let Some(name) = needed.into_iter().find(missing) {
-        let finding = format!("there is no program file {}", &**name.get_ref());
-        return Err(BuildError::Source(source.origin.error(name.span(), &finding)));
+    let named = source.programs.iter().map(ProgramSource::binary_or_name).chain(&source.binaries).chain(&source.init);
+    let named = named.map(|name| (&**name.get_ref(), name.span()));
+    // What the kernel starts is needed without being named.
+    let mut needed = named.chain([(source.init(), 0..0)]);
+    if let Some((name, span)) = needed.find(|(name, _)| !binaries.contains_key(*name)) {
+        return Err(BuildError::Source(source.origin.error(span, &format_args!("there is no program file {name}"))));
     }
     let files: Vec<_> = source.binaries().into_iter().filter_map(|name| binaries.get_key_value(name)).collect();
     let mut list = root.init_binaries(length(files.len())?);
