@@ -208,6 +208,8 @@ fn a_missing_program_file_or_cpu_is_named_with_its_line() {
         refused("[[program]]\nname='hog'\naffinity='2-3'", 2),
         "t.toml:3: affinity: none of the machine's 2 CPUs"
     );
+    let many = "[[program]]\nname='hog'\ncount=4000\n[[program]]\nname='more'\nbinary='hog'\ncount='100*cpus'";
+    assert_eq!(refused(many, 2), "t.toml:5: programs[1].count: 4200 instances in all, at most 4096 are allowed");
 }
 
 /// A manifest of one program and one binary, changed by `change`, and what the reader says.
