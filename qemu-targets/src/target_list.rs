@@ -21,4 +21,6 @@ targets!(
     "fpu",
     "spread",
     "crowd",
+    "shell",
+    "threads",
 );

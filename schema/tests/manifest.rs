@@ -76,7 +76,7 @@ fn the_reference_tool_decodes_a_manifest_and_encodes_one_that_says_the_same() {
 }
 
 #[test]
-fn init_is_the_programs_own_choice_and_travels_along_if_it_exists() {
+fn init_is_what_the_manifest_names_and_travels_along() {
     let files = |bytes: &[u8]| {
         let manifest = Manifest::read(bytes).unwrap();
         (manifest.init().to_string(), manifest.binaries().map(|(name, _)| name.to_string()).collect::<Vec<_>>())
@@ -88,9 +88,9 @@ fn init_is_the_programs_own_choice_and_travels_along_if_it_exists() {
         files(&built(&format!("init='tool'\n{program}"))),
         ("tool".into(), ["hog", "tool"].map(String::from).to_vec())
     );
-    let source: ManifestSource = parse("t", program).unwrap();
-    let without = build(&source, 1, &BTreeMap::from([("hog".into(), vec![1])])).unwrap();
-    assert_eq!(files(&without), ("init".into(), vec!["hog".into()]));
+    let source: ManifestSource = parse("t.toml", program).unwrap();
+    let error = build(&source, 1, &BTreeMap::from([("hog".into(), vec![1])])).unwrap_err();
+    assert_eq!(error.to_string(), "t.toml:1: there is no program file init");
     assert_eq!(changed(|mut r| r.set_init("a b")), "init: only letters, digits, '-', '_' and '.' are allowed");
 }
 
@@ -208,6 +208,8 @@ fn a_missing_program_file_or_cpu_is_named_with_its_line() {
         refused("[[program]]\nname='hog'\naffinity='2-3'", 2),
         "t.toml:3: affinity: none of the machine's 2 CPUs"
     );
+    let many = "[[program]]\nname='hog'\ncount=4000\n[[program]]\nname='more'\nbinary='hog'\ncount='100*cpus'";
+    assert_eq!(refused(many, 2), "t.toml:5: programs[1].count: 4200 instances in all, at most 4096 are allowed");
 }
 
 /// A manifest of one program and one binary, changed by `change`, and what the reader says.

@@ -5,6 +5,7 @@
 
 mod boot;
 mod build;
+mod initrd;
 mod layers;
 mod process;
 mod run;
@@ -42,6 +43,8 @@ enum Task {
     },
     /// Boot a target in QEMU, show what happens and judge it
     Run(run::Arguments),
+    /// Write a target's initrd into a file, for `capnp decode schema/manifest.capnp Manifest` and `run --initrd`
+    Initrd(initrd::Arguments),
     /// Run targets many times at several sizes
     Soak(soak::Arguments),
     /// Check everything: format, lints, documents, layers, tests on the host and in QEMU
@@ -73,6 +76,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Setup => setup::explain(),
         Task::Build { quiet } => build_all(if quiet { build::Noise::Kept } else { build::Noise::Shown }),
         Task::Run(arguments) => run::run(&arguments),
+        Task::Initrd(arguments) => initrd::write(&arguments),
         Task::Soak(arguments) => soak::run(&arguments),
         Task::Test { list: true, .. } => test::list(),
         Task::Test { only, list: false } => test::run(&only),

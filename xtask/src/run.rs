@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 use indicatif::ProgressBar;
 use qemu_targets::log::{Fed, RunLog};
@@ -35,13 +35,16 @@ pub struct Arguments {
     /// A target file of your own instead of a built-in target
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
+    /// An initrd of your own instead of the target's; the target still says what is expected
+    #[arg(long, value_name = "FILE")]
+    initrd: Option<PathBuf>,
     #[command(flatten)]
     switches: Switches,
 }
 
 /// Boots one target and fails if its verdict does.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let Arguments { target: name, manifest, switches } = arguments;
+    let Arguments { target: name, manifest, initrd, switches } = arguments;
     switches.check()?;
     if name == CONFORMANCE && manifest.is_none() {
         return conformance(switches);
@@ -49,9 +52,15 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     // Read before anything is built, so that a wrong name costs no minute.
     let target = trial::read_target(name, manifest.as_deref())?;
     trial::cpus(&target, switches)?;
+    if let Some(file) = initrd {
+        ensure!(file.is_file(), "there is no file {}: --initrd", file.display());
+    }
     let artifacts = build(switches)?;
     let accelerator = choose(switches, &artifacts.kernel)?;
-    let trial = Trial::prepare(&target, switches, &artifacts, accelerator)?;
+    let trial = match initrd {
+        Some(file) => Trial::with_initrd(&target, switches, &artifacts, accelerator, file)?,
+        None => Trial::prepare(&target, switches, &artifacts, accelerator)?,
+    };
     let title = manifest.as_ref().map_or(name.clone(), |file| file.display().to_string());
     println!("run: {title} on {} CPUs. {}", trial.cpus(), target.description);
     let mut view = View::new();

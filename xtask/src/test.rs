@@ -5,6 +5,7 @@
 
 mod boots;
 mod checks;
+mod encoded;
 mod hostile;
 mod kernels;
 mod runner;
@@ -34,6 +35,7 @@ fn phases(toolchain: Toolchain) -> Vec<runner::Phase> {
     let kernels = kernels::Kernels::new(toolchain);
     let mut phases = checks::phases(toolchain, &kernels);
     phases.extend(boots::phases(&kernels));
+    phases.extend(encoded::phases(&kernels));
     phases.extend(targets::phases(&kernels));
     phases
 }

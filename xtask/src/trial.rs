@@ -83,6 +83,11 @@ pub fn binaries(target: &Target, artifacts: &Artifacts) -> Result<BTreeMap<Strin
     Ok(binaries)
 }
 
+/// The initrd of a target for a machine of so many CPUs.
+pub fn initrd(target: &Target, cpus: u16, artifacts: &Artifacts) -> Result<Vec<u8>> {
+    Ok(image::build(target, cpus, &binaries(target, artifacts)?)?)
+}
+
 impl<'a> Trial<'a> {
     /// Puts the programs that the target names into its initrd.
     pub fn prepare(
@@ -92,8 +97,19 @@ impl<'a> Trial<'a> {
         accelerator: Accelerator,
     ) -> Result<Self> {
         let cpus = cpus(target, switches)?;
-        let binaries = binaries(target, artifacts)?;
-        let initrd = Initrd::create(&image::build(target, cpus, &binaries)?)?;
+        let initrd = Initrd::create(&initrd(target, cpus, artifacts)?)?;
+        Ok(Self { target, switches, accelerator, cpus, kernel: &artifacts.kernel, initrd })
+    }
+
+    /// The same with an initrd that somebody else has made; the target says what is expected of it.
+    pub fn with_initrd(
+        target: &'a Target,
+        switches: &'a Switches,
+        artifacts: &'a Artifacts,
+        accelerator: Accelerator,
+        file: &Path,
+    ) -> Result<Self> {
+        let (cpus, initrd) = (cpus(target, switches)?, Initrd::Given(file.to_owned()));
         Ok(Self { target, switches, accelerator, cpus, kernel: &artifacts.kernel, initrd })
     }
 
@@ -104,7 +120,8 @@ impl<'a> Trial<'a> {
 
     /// Boots, waits for the end and judges. Every line goes to `on_line` with what it was.
     pub fn run(&self, on_line: &mut dyn FnMut(&str, Fed, &RunLog)) -> Result<Judged> {
-        let launch = self.switches.launch(self.kernel, Some(self.initrd.path.clone()), self.cpus, self.accelerator);
+        let launch =
+            self.switches.launch(self.kernel, Some(self.initrd.path().to_owned()), self.cpus, self.accelerator);
         let planned = self.target.manifest.seconds.map_or(USUAL_SECONDS, |seconds| u64::from(seconds.get()));
         let limits = boot::limits(self.switches.seconds.unwrap_or(planned), self.cpus, self.accelerator);
         let mut log = RunLog::default();
@@ -119,12 +136,21 @@ impl<'a> Trial<'a> {
     }
 }
 
-/// The initrd's file, removed when the trial is over.
-struct Initrd {
-    path: PathBuf,
+/// The initrd's file.
+enum Initrd {
+    /// Made for the trial, and removed when it is over.
+    Made(PathBuf),
+    /// Somebody else's.
+    Given(PathBuf),
 }
 
 impl Initrd {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Made(path) | Self::Given(path) => path,
+        }
+    }
+
     fn create(bytes: &[u8]) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let folder = boot::cache_folder();
@@ -132,14 +158,16 @@ impl Initrd {
         let name = format!("initrd-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = folder.join(name);
         fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Self { path })
+        Ok(Self::Made(path))
     }
 }
 
 impl Drop for Initrd {
     fn drop(&mut self) {
-        // Left behind it only takes space.
-        let _ = fs::remove_file(&self.path);
+        if let Self::Made(path) = self {
+            // Left behind it only takes space.
+            let _ = fs::remove_file(path);
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Source and program files to the message that kernel and init read.
 
-use super::{GrantSource, ManifestSource, Name, Origin, ProgramSource, SourceError};
+use super::{GrantSource, ManifestSource, Origin, ProgramSource, SourceError};
 use crate::{
     generated::{manifest_capnp as wire, messages_capnp},
-    manifest::{Capability, Manifest, ManifestError, Policy},
+    manifest::{Capability, Location, Manifest, ManifestError, Policy},
 };
 use std::{collections::BTreeMap, fmt};
 use tessera_abi::scheduling::LatencyClass;
@@ -12,15 +12,13 @@ use toml::Spanned;
 /// Why a manifest could not be built.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum BuildError {
-    /// The source asks for something that is not there: a program file, a CPU.
+    /// The source asks for something that is not there (a program file, a CPU) or that kernel and init refuse.
     Source(SourceError),
     /// A name or text does not fit the message format.
     TooLarge {
         /// Its length in bytes or entries.
         length: usize,
     },
-    /// The reader of kernel and init refuses the result.
-    Refused(ManifestError),
 }
 
 impl fmt::Display for BuildError {
@@ -28,7 +26,6 @@ impl fmt::Display for BuildError {
         match self {
             Self::Source(error) => write!(f, "{error}"),
             Self::TooLarge { length } => write!(f, "a list or text of {length} entries does not fit a manifest"),
-            Self::Refused(error) => write!(f, "{error}"),
         }
     }
 }
@@ -64,8 +61,19 @@ pub fn build(source: &ManifestSource, cpus: u16, binaries: &BTreeMap<String, Vec
     }
     encode_binaries(source, binaries, root)?;
     let bytes = capnp::serialize::write_message_to_words(&message);
-    Manifest::read(&bytes).map_err(BuildError::Refused)?;
+    Manifest::read(&bytes).map_err(|error| refused(source, &error))?;
     Ok(bytes)
+}
+
+/// What the reader of kernel and init finds, at the program that it speaks of.
+fn refused(source: &ManifestSource, error: &ManifestError) -> BuildError {
+    let program = match error.location {
+        Location::Program { index, .. } | Location::Grant { program: index, .. } => source.programs.get(index),
+        _ => None,
+    };
+    // The finding has a path instead of a key.
+    let place = program.map_or(0, |program| program.name.span().start);
+    BuildError::Source(source.origin.error_without_key(place, error))
 }
 
 fn encode_binaries(
@@ -73,11 +81,12 @@ fn encode_binaries(
     binaries: &BTreeMap<String, Vec<u8>>,
     root: wire::manifest::Builder<'_>,
 ) -> Result<(), BuildError> {
-    let needed = source.programs.iter().map(ProgramSource::binary_or_name).chain(&source.binaries).chain(&source.init);
-    let missing = |name: &&Spanned<Name>| !binaries.contains_key(&**name.get_ref());
-    if let Some(name) = needed.into_iter().find(missing) {
-        let finding = format!("there is no program file {}", &**name.get_ref());
-        return Err(BuildError::Source(source.origin.error(name.span(), &finding)));
+    let named = source.programs.iter().map(ProgramSource::binary_or_name).chain(&source.binaries).chain(&source.init);
+    let named = named.map(|name| (&**name.get_ref(), name.span()));
+    // What the kernel starts is needed without being named.
+    let mut needed = named.chain([(source.init(), 0..0)]);
+    if let Some((name, span)) = needed.find(|(name, _)| !binaries.contains_key(*name)) {
+        return Err(BuildError::Source(source.origin.error(span, &format_args!("there is no program file {name}"))));
     }
     let files: Vec<_> = source.binaries().into_iter().filter_map(|name| binaries.get_key_value(name)).collect();
     let mut list = root.init_binaries(length(files.len())?);

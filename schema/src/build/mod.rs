@@ -109,7 +109,7 @@ impl ManifestSource {
         self.init.as_ref().map_or(INIT, |name| name.get_ref())
     }
 
-    /// The names of all program files that travel along, if they exist.
+    /// The names of all program files that travel along.
     pub fn binaries(&self) -> BTreeSet<&str> {
         let named = self.programs.iter().map(ProgramSource::binary);
         named.chain(self.binaries.iter().map(|name| &**name.get_ref())).chain([self.init()]).collect()

@@ -46,11 +46,16 @@ pub fn parse<T: Source>(file: &str, text: &str) -> Result<T, SourceError> {
 }
 
 impl Origin {
-    /// An error at this part of the text.
+    /// An error at this part of the text, with its key.
     pub fn error(&self, place: Range<usize>, finding: &dyn fmt::Display) -> SourceError {
-        let line = self.text.get(..place.start).unwrap_or(&self.text).matches('\n').count() + 1;
         let key = key_at(&self.text, place.start).map(|key| format!("{key}: ")).unwrap_or_default();
-        SourceError { file: self.file.clone(), line, message: format!("{key}{finding}") }
+        self.error_without_key(place.start, &format_args!("{key}{finding}"))
+    }
+
+    /// An error at this place of the text.
+    pub(super) fn error_without_key(&self, place: usize, finding: &dyn fmt::Display) -> SourceError {
+        let line = self.text.get(..place).unwrap_or(&self.text).matches('\n').count() + 1;
+        SourceError { file: self.file.clone(), line, message: finding.to_string() }
     }
 }
 

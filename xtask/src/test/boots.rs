@@ -71,7 +71,7 @@ fn number_in(record: &str, name: &str) -> Option<u64> {
 }
 
 /// A boot that must be refused, and a part of the line that the kernel must print.
-fn refusal(
+pub(super) fn refusal(
     kernels: &Kernels,
     name: &str,
     expected: &'static str,
@@ -186,7 +186,7 @@ fn check_last_words(outcome: &Outcome, lines: &[String]) -> Result<()> {
 }
 
 /// The initrd of the smoke target, with a defect in its program file or good.
-fn smoke_initrd(artifacts: &Artifacts, defect: Option<Defect>) -> Result<Vec<u8>> {
+pub(super) fn smoke_initrd(artifacts: &Artifacts, defect: Option<Defect>) -> Result<Vec<u8>> {
     let target = trial::read_target("smoke", None)?;
     let mut binaries = trial::binaries(&target, artifacts)?;
     if let (Some(defect), Some(file)) = (defect, binaries.get_mut("smoke")) {
@@ -212,7 +212,7 @@ fn check_refusal(outcome: &Outcome, lines: &[String], expected: &str) -> Result<
 }
 
 /// A file for a boot.
-fn file(name: &str, bytes: &[u8]) -> Result<PathBuf> {
+pub(super) fn file(name: &str, bytes: &[u8]) -> Result<PathBuf> {
     let folder = boot::cache_folder().join("test");
     let name = name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
