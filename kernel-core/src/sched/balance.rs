@@ -7,7 +7,7 @@
 
 use super::dispatcher::{CpuError, Dispatcher};
 use super::queue::RunQueue;
-use super::run_tree::{RunNodes, stealable};
+use super::run_tree::stealable;
 use crate::slab::Slot;
 use crate::sync::{Masked, SpinGuard};
 use tessera_hal::{CpuId, CpuSet, Requests, SchedHal};
@@ -135,7 +135,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         bound: &mut Bound,
         accepts: impl Fn(&RunQueue, Slot) -> bool,
     ) -> Option<Slot> {
-        let nodes = RunNodes(&self.threads);
+        let nodes = queue.nodes(&self.threads);
         for slot in stealable(&queue.tree, &nodes).skip(bound.skip) {
             if bound.candidates == 0 {
                 bound.given_up = true;
@@ -230,7 +230,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             return None; // It has joined again.
         }
         queue.bring_up_to_date(&self.threads, self.hal().now());
-        let nodes = RunNodes(&self.threads);
+        let nodes = queue.nodes(&self.threads);
         let movable = |slot: &Slot| !self.online.among(&self.threads[*slot].affinity()).is_empty();
         let slot = stealable(&queue.tree, &nodes).find(movable)?;
         queue.dequeue(&self.threads, slot);

@@ -4,9 +4,10 @@
 //! CPU, or has claimed it (see [`crate::sync::home_word`]). All other fields are [`QueueOwned`]. A slot is set up from
 //! defaults each time that it is reused, so nothing of an earlier thread is left.
 
+use super::placement::lag_after_sleep;
 use super::policy::Claim;
 use super::run_tree::RunLinks;
-use super::vtime::{Fraction, VirtualSpan, VirtualTime, Weight};
+use super::vtime::{Fraction, VirtualSpan, VirtualTime, Weight, rescale};
 use crate::slab::{Id, Slot};
 use crate::sync::shim::{AtomicU64, Ordering};
 use crate::sync::{HomeWord, Pack, QueueOwned};
@@ -245,6 +246,31 @@ impl<const WORDS: usize> Entity<WORDS> {
 
     pub(super) fn claim(&self) -> Claim {
         Claim { vruntime: self.vruntime.get(), virtual_deadline: self.virtual_deadline.get() }
+    }
+
+    /// Takes what a blocked thread has repaid of its debt off its lag, and gives it another weight: what it is owed, as
+    /// service, stays. `left_queue` is the clock of the queue that it left.
+    pub(super) fn change_weight_while_blocked(&self, weight: Weight, left_queue: VirtualTime) {
+        self.repay(left_queue);
+        let old = self.weight.get();
+        self.weight.set(weight);
+        self.keep_service(old);
+    }
+
+    /// Takes what a blocked thread has repaid of its debt off its lag.
+    pub(super) fn repay(&self, left_queue: VirtualTime) {
+        let advanced = left_queue.since(self.left_at.get());
+        if self.lag.get() < VirtualSpan::ZERO && advanced > VirtualSpan::ZERO {
+            self.lag.update(|lag| lag_after_sleep(lag, advanced, VirtualSpan::ZERO));
+            self.left_at.set(left_queue);
+        }
+    }
+
+    /// The weight of a blocked thread was `old`: what it is owed is worth the same service now.
+    pub(super) fn keep_service(&self, old: Weight) {
+        let new = self.weight.get();
+        self.lag.update(|lag| rescale(lag, old, new));
+        self.fraction.update(|fraction| fraction.rescale(old, new));
     }
 
     /// What is left of the present request; at least one nanosecond.

@@ -11,13 +11,13 @@ use super::next_event::{Fires, Sources};
 use super::placement::{EndedDebt, joining_time};
 use super::policy::{Claim, Policy};
 use super::release::ReleaseQueue;
-use super::run_tree::{RunNodes, first_due};
+use super::run_tree::{RunNodes, first_due, stealable};
 use super::vtime::{VirtualSpan, VirtualTime, Weight, rescale, scale};
 use crate::slab::{Slab, Slot};
 use crate::sync::{Blocking, ThreadState};
 use crate::timer::TimerQueue;
 use crate::tree::Tree;
-use tessera_hal::{CpuId, Duration, Instant};
+use tessera_hal::{CpuId, CpuSet, Duration, Instant};
 
 /// What must happen at a queue that somebody has joined or changed.
 #[must_use = "a queue that nobody tells goes on with what it does"]
@@ -66,6 +66,8 @@ pub(super) struct RunQueue {
     /// Whether this CPU takes part.
     pub online: bool,
     pub tree: Tree,
+    /// How many in the tree may be stolen.
+    pub stealable: u32,
     pub mean: WeightedMean,
     /// What newcomers begin with.
     pub ended_debt: EndedDebt,
@@ -106,6 +108,7 @@ impl RunQueue {
             policy,
             online,
             tree: Tree::new(),
+            stealable: 0,
             mean: WeightedMean::default(),
             ended_debt: EndedDebt::default(),
             current: None,
@@ -155,6 +158,47 @@ impl RunQueue {
         }
     }
 
+    /// The threads as nodes of this queue's tree.
+    #[inline(always)]
+    pub(super) fn nodes<'a, const WORDS: usize>(&self, threads: &'a Slab<Entity<WORDS>>) -> RunNodes<'a, WORDS> {
+        RunNodes::new(threads, self.policy)
+    }
+
+    #[inline(always)]
+    fn hang<const WORDS: usize>(&mut self, threads: &Slab<Entity<WORDS>>, slot: Slot) {
+        self.stealable += u32::from(threads[slot].is_stealable.get());
+        self.tree.insert(&self.nodes(threads), slot);
+    }
+
+    #[inline(always)]
+    fn take_off<const WORDS: usize>(&mut self, threads: &Slab<Entity<WORDS>>, slot: Slot) {
+        self.stealable -= u32::from(threads[slot].is_stealable.get());
+        self.tree.remove(&self.nodes(threads), slot);
+    }
+
+    /// How far the first of those who may be stolen is behind V; `None` if nobody may be.
+    pub(super) fn lateness<const WORDS: usize>(&self, threads: &Slab<Entity<WORDS>>) -> Option<VirtualSpan> {
+        if self.stealable == 0 {
+            return None;
+        }
+        let first = stealable(&self.tree, &self.nodes(threads)).next()?;
+        Some(self.lag(threads[first].vruntime.get()))
+    }
+
+    /// Lets a queued entity run on other CPUs than before.
+    pub(super) fn redirect<const WORDS: usize>(
+        &mut self,
+        threads: &Slab<Entity<WORDS>>,
+        slot: Slot,
+        affinity: &CpuSet<WORDS>,
+    ) {
+        let entity = &threads[slot];
+        self.stealable -= u32::from(entity.is_stealable.get());
+        entity.set_affinity(affinity);
+        self.stealable += u32::from(entity.is_stealable.get());
+        self.tree.refresh(&self.nodes(threads), slot);
+    }
+
     /// What the queue owes a member.
     pub(super) fn lag(&self, vruntime: VirtualTime) -> VirtualSpan {
         self.mean.virtual_time().since(vruntime)
@@ -188,7 +232,7 @@ impl RunQueue {
         self.join(entity, lag);
         entity.joined_at_dispatch.set(self.counters.dispatches);
         entity.awaits_first_dispatch.set(true);
-        self.tree.insert(&RunNodes(threads), slot);
+        self.hang(threads, slot);
         entity.home.move_to(ThreadState::Queued, self.cpu);
         self.notice(entity.claim(), threads)
     }
@@ -213,7 +257,7 @@ impl RunQueue {
     /// A queued entity leaves; the caller owns it then, as `Waking`. It goes on waiting.
     pub(super) fn dequeue<const WORDS: usize>(&mut self, threads: &Slab<Entity<WORDS>>, slot: Slot) {
         let entity = &threads[slot];
-        self.tree.remove(&RunNodes(threads), slot);
+        self.take_off(threads, slot);
         self.leave(entity);
         entity.home.move_to(ThreadState::Waking, self.cpu);
     }
@@ -232,7 +276,7 @@ impl RunQueue {
             entity.begin_request();
         }
         entity.waiting_since.set(now);
-        self.tree.insert(&RunNodes(threads), current.slot);
+        self.hang(threads, current.slot);
         entity.home.move_to(ThreadState::Queued, self.cpu);
         self.put_back = Some((current.slot, how));
         self.unannounced += 1;
@@ -297,8 +341,8 @@ impl RunQueue {
         threads: &Slab<Entity<WORDS>>,
         now: Instant,
     ) -> Option<Slot> {
-        let slot = first_due(&self.tree, threads, self.policy, self.mean.virtual_time())?;
-        self.tree.remove(&RunNodes(threads), slot);
+        let slot = first_due(&self.tree, &self.nodes(threads), || self.mean.virtual_time())?;
+        self.take_off(threads, slot);
         let entity = &threads[slot];
         end_wait(entity, now);
         let slice_end = now.saturating_add(entity.rest_of_request());
@@ -375,7 +419,7 @@ impl RunQueue {
     fn is_challenged<const WORDS: usize>(&self, threads: &Slab<Entity<WORDS>>, current: Current) -> bool {
         let virtual_time = self.mean.virtual_time();
         let running = threads[current.slot].claim();
-        first_due(&self.tree, threads, self.policy, virtual_time)
+        first_due(&self.tree, &self.nodes(threads), || virtual_time)
             .is_some_and(|slot| self.policy.is_due_before(threads[slot].claim(), running, virtual_time))
     }
 
@@ -390,7 +434,7 @@ impl RunQueue {
         let entity = &threads[slot];
         let is_current = self.current.is_some_and(|current| current.slot == slot);
         if !is_current {
-            self.tree.remove(&RunNodes(threads), slot);
+            self.take_off(threads, slot);
         }
         let (vruntime, old) = (entity.vruntime.get(), entity.weight.get());
         let lag = self.lag(vruntime);
@@ -400,7 +444,7 @@ impl RunQueue {
         if is_current {
             self.rekey_current(threads, now)
         } else {
-            self.tree.insert(&RunNodes(threads), slot);
+            self.hang(threads, slot);
             self.notice(entity.claim(), threads).max(Notice::Rearm)
         }
     }

@@ -5,7 +5,7 @@ use super::super::balance::{CANDIDATES, Search};
 use super::super::entity::ThreadId;
 use super::super::next_event::Reasons;
 use super::super::queue::{Notice, PutBack};
-use super::super::run_tree::{RunNodes, stealable};
+use super::super::run_tree::stealable;
 use super::{Dispatcher, Guard, Next};
 use crate::slab::Slot;
 use crate::sync::{Blocking, ThreadState, WakeClaim};
@@ -269,7 +269,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         if waiters == 0 || self.idle.among(&CpuSet::ALL).is_empty() {
             return;
         }
-        let nodes = RunNodes(&self.threads);
+        let nodes = queue.nodes(&self.threads);
         let candidates = stealable(&queue.tree, &nodes).take(CANDIDATES);
         let summoned = candidates.filter(|&slot| self.kick_idle(&self.threads[slot].affinity(), queue.cpu));
         summoned.take(waiters as usize).for_each(drop);

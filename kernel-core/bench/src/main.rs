@@ -1,0 +1,2 @@
+//! Prints a table.
+fn main() {}
