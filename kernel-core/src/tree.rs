@@ -69,8 +69,14 @@ impl Tree {
     }
 
     /// Adds a node that is in no tree of these links, behind all with an equal key.
+    #[inline]
     pub fn insert<N: Nodes>(&mut self, nodes: &N, slot: Slot) {
-        let new: At<'_, N> = At::new(nodes, slot);
+        self.insert_node(nodes, slot, nodes.node(slot));
+    }
+
+    /// As [`Tree::insert`], with the node looked up already.
+    pub fn insert_node<N: Nodes>(&mut self, nodes: &N, slot: Slot, node: &N::Node) {
+        let new: At<'_, N> = At { slot, node };
         debug_assert!(!new.links().is_linked(), "slot {} is in a tree already", slot.index());
         let place = self.place_for(nodes, N::key(new.node));
         let (links, own) = (new.links(), new.own(nodes));
@@ -87,8 +93,8 @@ impl Tree {
         };
         parent.links().child(side).set(Some(slot));
         match side {
-            Side::Left if self.first == Some(parent.slot) => self.first = Some(slot),
-            Side::Right if self.last == Some(parent.slot) => self.last = Some(slot),
+            Side::Left if parent.slot.is(self.first) => self.first = Some(slot),
+            Side::Right if parent.slot.is(self.last) => self.last = Some(slot),
             _ => {}
         }
         parent.propagate(nodes, side, own);
@@ -96,15 +102,21 @@ impl Tree {
     }
 
     /// Removes a node of this tree.
+    #[inline]
     pub fn remove<N: Nodes>(&mut self, nodes: &N, slot: Slot) {
-        let at: At<'_, N> = At::new(nodes, slot);
+        self.remove_node(nodes, slot, nodes.node(slot));
+    }
+
+    /// As [`Tree::remove`], with the node looked up already.
+    pub fn remove_node<N: Nodes>(&mut self, nodes: &N, slot: Slot, node: &N::Node) {
+        let at: At<'_, N> = At { slot, node };
         debug_assert!(at.links().is_linked(), "slot {} is in no tree", slot.index());
-        let is_first = self.first == Some(slot);
+        let is_first = slot.is(self.first);
         if is_first {
             let right = at.child(nodes, Side::Right).map(|right| right.outermost(nodes, Side::Left).slot);
             self.first = right.or(at.links().parent.get());
         }
-        if self.last == Some(slot) {
+        if slot.is(self.last) {
             let left = at.child(nodes, Side::Left).map(|left| left.outermost(nodes, Side::Right).slot);
             self.last = left.or(at.links().parent.get());
         }

@@ -316,12 +316,13 @@ fn a_busy_cpu_evens_out_load_with_a_far_queue_even_if_a_near_one_has_nothing_for
     let moved = far.iter().filter(|&&thread| snapshot(&driver, thread).cpu == CpuId::BOOT).count();
     assert!((1..=2).contains(&moved), "{moved} of four came");
     let loads = driver.dispatcher.cpu_snapshot(cpu(0)).expect("it exists");
-    assert!(loads.steals >= 1 && loads.steals <= 2, "{} steals: they do not go to and fro", loads.steals);
+    assert!(loads.steals >= 1 && loads.steals <= 10, "{} steals: at most one per grid period", loads.steals);
 }
 
 #[test]
 fn an_idle_cpu_comes_for_the_most_delayed_thread() {
-    let mut driver = Driver::new(4, Policy::Eevdf);
+    // One grid point, at which queues publish how late their threads are, and too few for a busy CPU to take one.
+    let mut driver = Driver::with(FakeMachine::new(4), Config { grid: ms(30), ..Config::new(4) });
     driver.checked = false;
     let keeps = driver.spawn(on(&[3], 64), Program::Job(ms(31)));
     for index in [0, 1, 2] {

@@ -1,8 +1,9 @@
-//! The only entry point a person types: set-up, build, run, test, soak and the layer check.
+//! The only entry point a person types: set-up, build, run, test, soak, bench and the layer check.
 //!
 //! `cargo xtask help` lists the commands. Each one brings the machine into order first (see [`setup`]), so a fresh clone
 //! needs no preparation.
 
+mod bench;
 mod boot;
 mod build;
 mod layers;
@@ -54,6 +55,8 @@ enum Task {
     },
     /// Draw the plots of the documentation again
     Plots,
+    /// Measure what scheduling decisions cost, beside other ready queues, and print a table
+    Bench(bench::Arguments),
     /// Check that no crate or module depends on one that it must not know
     CheckLayers,
 }
@@ -77,6 +80,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Test { list: true, .. } => test::list(),
         Task::Test { only, list: false } => test::run(&only),
         Task::Plots => plots(),
+        Task::Bench(arguments) => bench::run(&arguments),
         Task::CheckLayers => {
             layers::check()?;
             println!("check-layers: every dependency is an allowed one.");

@@ -19,8 +19,10 @@ pub const SIZES: [usize; 4] = [4, 64, 1_024, 10_000];
 /// What is measured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Operation {
-    /// The running thread has used its slice up and goes back; the first one is picked.
+    /// The running thread has used its slice up and goes back; the first one is picked. All have the same weight.
     PickRequeue,
+    /// The same among weights from 16 to 256.
+    PickRequeueMixed,
     /// A blocked thread becomes ready.
     Wake,
     /// The running thread blocks; the first one is picked.
@@ -35,13 +37,21 @@ pub enum Operation {
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::PickRequeue, Self::Wake, Self::Block, Self::RemoveAny, Self::WeightChange, Self::EligiblePick];
+    pub const ALL: [Self; 7] = [
+        Self::PickRequeue,
+        Self::PickRequeueMixed,
+        Self::Wake,
+        Self::Block,
+        Self::RemoveAny,
+        Self::WeightChange,
+        Self::EligiblePick,
+    ];
 
     /// The name in reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::PickRequeue => "pick+requeue",
+            Self::PickRequeueMixed => "pick+requeue-mixed",
             Self::Wake => "wake",
             Self::Block => "block",
             Self::RemoveAny => "remove-any",
@@ -138,7 +148,7 @@ impl<R: Ready> Repeat for R {
     fn repeat(&mut self, operation: Operation, times: usize) {
         let mut each = |step: fn(&mut R)| (0..times).for_each(|_| step(self));
         match operation {
-            Operation::PickRequeue | Operation::EligiblePick => each(R::requeue),
+            Operation::PickRequeue | Operation::PickRequeueMixed | Operation::EligiblePick => each(R::requeue),
             Operation::Wake => each(R::wake),
             Operation::Block => each(R::block),
             Operation::RemoveAny => each(R::remove_any),
@@ -171,10 +181,10 @@ impl Prepared {
 /// Builds the queues of a case: as many that an operation which changes the number of threads changes it little.
 pub fn prepare(case: Case) -> Prepared {
     let (queues, times) = match (case.operation, case.threads) {
-        (Operation::PickRequeue | Operation::EligiblePick | Operation::WeightChange, _) => (1, 512),
-        (_, ..64) => (32, 1),
-        (_, ..1_024) => (8, 4),
-        _ => (1, 32),
+        (Operation::Wake | Operation::Block | Operation::RemoveAny, ..64) => (32, 1),
+        (Operation::Wake | Operation::Block | Operation::RemoveAny, ..1_024) => (8, 4),
+        (Operation::Wake | Operation::Block | Operation::RemoveAny, _) => (1, 32),
+        _ => (1, 512),
     };
     let build = |_| -> Box<dyn Repeat> {
         let plan = Plan::new(case, times);
@@ -190,7 +200,7 @@ pub fn prepare(case: Case) -> Prepared {
 
 /// Which threads there are and what will be done to which; the same for every subject.
 pub struct Plan {
-    /// The weights of the threads: from 16 to 256.
+    /// The weights of the threads: 64, or from 16 to 256.
     pub weights: Vec<u16>,
     /// Their requests in microseconds.
     pub requests_us: Vec<u64>,
@@ -213,12 +223,16 @@ impl Plan {
             Operation::EligiblePick => 100 << random.below(10),
             _ => 2_000,
         };
+        let weight = |random: &mut Random| match case.operation {
+            Operation::PickRequeue => 64,
+            _ => 16 << random.below(5),
+        };
         let mut chosen: Vec<usize> = (0..total).collect();
         for index in (1..chosen.len()).rev() {
             chosen.swap(index, random.below(index as u64 + 1) as usize);
         }
         Self {
-            weights: (0..total).map(|_| 16 << random.below(5)).collect(),
+            weights: (0..total).map(|_| weight(&mut random)).collect(),
             requests_us: (0..total).map(|_| requests(&mut random).min(100_000)).collect(),
             blocked,
             warm_up: (4 * count).min(4_096),

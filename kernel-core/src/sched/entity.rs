@@ -4,6 +4,7 @@
 //! CPU, or has claimed it (see [`crate::sync::home_word`]). All other fields are [`QueueOwned`]. A slot is set up from
 //! defaults each time that it is reused, so nothing of an earlier thread is left.
 
+use super::pace::Pace;
 use super::placement::lag_after_sleep;
 use super::policy::Claim;
 use super::run_tree::RunLinks;
@@ -150,6 +151,8 @@ pub struct Entity<const WORDS: usize> {
     /// While a member of no queue: what the left queue owed it, and when on that queue's clock.
     pub(super) lag: QueueOwned<VirtualSpan>,
     pub(super) left_at: QueueOwned<VirtualTime>,
+    /// While it moves: where it was on the clock that queues share.
+    pub(super) place: QueueOwned<Pace>,
     pub(super) waiting_since: QueueOwned<Instant>,
     /// Its queue's dispatches when it joined, until its first dispatch there.
     pub(super) joined_at_dispatch: QueueOwned<u64>,
@@ -178,6 +181,7 @@ impl<const WORDS: usize> Default for Entity<WORDS> {
             used: QueueOwned::default(),
             lag: QueueOwned::default(),
             left_at: QueueOwned::default(),
+            place: QueueOwned::default(),
             waiting_since: QueueOwned::default(),
             joined_at_dispatch: QueueOwned::default(),
             awaits_first_dispatch: QueueOwned::default(),
@@ -203,6 +207,7 @@ impl<const WORDS: usize> Entity<WORDS> {
         self.used.set(Duration::ZERO);
         self.lag.set(VirtualSpan::ZERO);
         self.left_at.set(VirtualTime::ZERO);
+        self.place.set(Pace::UNKNOWN);
         self.awaits_first_dispatch.set(false);
         self.counters.reset();
         self.home.reset(id.generation(), attributes.affinity.lowest().unwrap_or(CpuId::BOOT));

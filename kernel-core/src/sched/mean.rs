@@ -8,7 +8,7 @@ use super::vtime::{VirtualSpan, VirtualTime, Weight, floor_divide};
 
 /// How far V may be from the base before the base moves: 2^30 ns, a second of virtual time; so the
 /// sum nearly always fits a register.
-const REBASE_DISTANCE: i128 = 1 << 30;
+const REBASE_DISTANCE: u64 = 1 << 30;
 
 /// The weighted mean of a queue's virtual times.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -67,7 +67,8 @@ impl WeightedMean {
 
     #[inline]
     fn follow(&mut self) {
-        if self.sum.abs() > REBASE_DISTANCE * i128::from(self.weights) {
+        let is_near = i64::try_from(self.sum).is_ok_and(|sum| sum.unsigned_abs() / REBASE_DISTANCE <= self.weights);
+        if !is_near {
             let distance = self.distance();
             self.base = self.base.wrapping_add(distance);
             self.sum -= i128::from(distance.as_nanos()) * i128::from(self.weights);

@@ -5,6 +5,7 @@
 //! | [`vtime`] | weights and virtual time |
 //! | [`policy`] | who is due first: WFQ and EEVDF |
 //! | [`placement`] | where an entity joins a queue's clock |
+//! | [`pace`] | how queues compare, and who is moved for that |
 //! | [`account`] | who ran and who paid |
 //! | [`next_event`] | when a CPU must look again, and why |
 //! | [`release`] | who waits for a refill |
@@ -23,6 +24,7 @@ pub mod invariants;
 pub mod local;
 mod mean;
 pub mod next_event;
+pub mod pace;
 pub mod placement;
 pub mod policy;
 mod queue;

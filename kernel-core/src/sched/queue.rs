@@ -8,6 +8,7 @@ use super::account::Ledger;
 use super::entity::{Entity, increment};
 use super::mean::WeightedMean;
 use super::next_event::{Fires, Sources};
+use super::pace::{Pace, Shift, lag_after_move};
 use super::placement::{EndedDebt, joining_time};
 use super::policy::{Claim, Policy};
 use super::release::ReleaseQueue;
@@ -71,6 +72,10 @@ pub(super) struct RunQueue {
     pub mean: WeightedMean,
     /// What newcomers begin with.
     pub ended_debt: EndedDebt,
+    /// From V to the clock that queues share.
+    pub shift: Shift,
+    /// When it was last seen to have no members.
+    pub empty_at: Option<Instant>,
     pub current: Option<Current>,
     /// The thread that ran before, if it went back to the tree at this very decision.
     pub put_back: Option<(Slot, PutBack)>,
@@ -111,6 +116,8 @@ impl RunQueue {
             stealable: 0,
             mean: WeightedMean::default(),
             ended_debt: EndedDebt::default(),
+            shift: Shift::default(),
+            empty_at: None,
             current: None,
             put_back: None,
             last_dispatched: None,
@@ -133,7 +140,11 @@ impl RunQueue {
 
     /// Counts the time up to `now` and charges the current thread. One that runs alone begins its next request when
     /// the last one is over, so that a newcomer finds it in a request that is not overdue.
+    #[inline]
     pub(super) fn bring_up_to_date<const WORDS: usize>(&mut self, threads: &Slab<Entity<WORDS>>, now: Instant) {
+        if self.ledger.is_counted_to(now) && self.current.is_none() {
+            return;
+        }
         self.ledger.count(now);
         let service = self.ledger.take_uncharged();
         let Some(current) = &mut self.current else { return };
@@ -165,15 +176,15 @@ impl RunQueue {
     }
 
     #[inline(always)]
-    fn hang<const WORDS: usize>(&mut self, threads: &Slab<Entity<WORDS>>, slot: Slot) {
-        self.stealable += u32::from(threads[slot].is_stealable.get());
-        self.tree.insert(&self.nodes(threads), slot);
+    fn hang<const WORDS: usize>(&mut self, threads: &Slab<Entity<WORDS>>, slot: Slot, entity: &Entity<WORDS>) {
+        self.stealable += u32::from(entity.is_stealable.get());
+        self.tree.insert_node(&self.nodes(threads), slot, entity);
     }
 
     #[inline(always)]
-    fn take_off<const WORDS: usize>(&mut self, threads: &Slab<Entity<WORDS>>, slot: Slot) {
-        self.stealable -= u32::from(threads[slot].is_stealable.get());
-        self.tree.remove(&self.nodes(threads), slot);
+    fn take_off<const WORDS: usize>(&mut self, threads: &Slab<Entity<WORDS>>, slot: Slot, entity: &Entity<WORDS>) {
+        self.stealable -= u32::from(entity.is_stealable.get());
+        self.tree.remove_node(&self.nodes(threads), slot, entity);
     }
 
     /// How far the first of those who may be stolen is behind V; `None` if nobody may be.
@@ -216,9 +227,40 @@ impl RunQueue {
     /// A member stops being one, with its lag stored. Not for one in the tree.
     fn leave<const WORDS: usize>(&mut self, entity: &Entity<WORDS>) {
         let (vruntime, weight) = (entity.vruntime.get(), entity.weight.get());
-        entity.lag.set(self.lag(vruntime));
+        let lag = self.lag(vruntime);
+        entity.lag.set(lag);
+        entity.place.set(self.pace().earlier_by(lag));
         self.mean.remove(vruntime, weight);
         entity.left_at.set(self.mean.virtual_time());
+    }
+
+    /// Where the queue is on the clock that all share.
+    pub(super) fn pace(&self) -> Pace {
+        self.shift.pace(self.mean.virtual_time())
+    }
+
+    /// The queue goes on from `pace` on the clock that all share.
+    pub(super) fn set_pace(&mut self, pace: Pace) {
+        self.shift = Shift::between(self.mean.virtual_time(), pace);
+    }
+
+    /// Before somebody who does not bring a place along joins: one who fills a queue that was empty for longer than
+    /// `long` says nothing about where it is.
+    pub(super) fn forget_pace_if_empty(&mut self, now: Instant, long: Duration) {
+        let was_empty = self.empty_at.is_none_or(|since| now.saturating_duration_since(since) > long);
+        if self.mean.weights() == 0 && was_empty {
+            self.shift = Shift::default();
+        }
+    }
+
+    /// The lag that an entity that was on another queue joins with. An empty queue goes on where the entity was.
+    pub(super) fn lag_of_moved<const WORDS: usize>(&mut self, entity: &Entity<WORDS>, base: Duration) -> VirtualSpan {
+        let (lag, place) = (entity.lag.get(), entity.place.get());
+        if self.mean.weights() == 0 {
+            self.set_pace(place);
+            return VirtualSpan::ZERO;
+        }
+        lag_after_move(lag, place, self.pace(), entity.weight.get(), self.mean.weights(), base)
     }
 
     /// An entity that the caller has claimed joins and waits. Since when is the caller's to set: a move ends no wait.
@@ -232,7 +274,7 @@ impl RunQueue {
         self.join(entity, lag);
         entity.joined_at_dispatch.set(self.counters.dispatches);
         entity.awaits_first_dispatch.set(true);
-        self.hang(threads, slot);
+        self.hang(threads, slot, entity);
         entity.home.move_to(ThreadState::Queued, self.cpu);
         self.notice(entity.claim(), threads)
     }
@@ -257,7 +299,7 @@ impl RunQueue {
     /// A queued entity leaves; the caller owns it then, as `Waking`. It goes on waiting.
     pub(super) fn dequeue<const WORDS: usize>(&mut self, threads: &Slab<Entity<WORDS>>, slot: Slot) {
         let entity = &threads[slot];
-        self.take_off(threads, slot);
+        self.take_off(threads, slot, entity);
         self.leave(entity);
         entity.home.move_to(ThreadState::Waking, self.cpu);
     }
@@ -276,7 +318,7 @@ impl RunQueue {
             entity.begin_request();
         }
         entity.waiting_since.set(now);
-        self.hang(threads, current.slot);
+        self.hang(threads, current.slot, entity);
         entity.home.move_to(ThreadState::Queued, self.cpu);
         self.put_back = Some((current.slot, how));
         self.unannounced += 1;
@@ -342,11 +384,11 @@ impl RunQueue {
         now: Instant,
     ) -> Option<Slot> {
         let slot = first_due(&self.tree, &self.nodes(threads), || self.mean.virtual_time())?;
-        self.take_off(threads, slot);
         let entity = &threads[slot];
+        self.take_off(threads, slot, entity);
         end_wait(entity, now);
         let slice_end = now.saturating_add(entity.rest_of_request());
-        self.make_current(threads, slot, slice_end);
+        self.install(threads, slot, entity, slice_end);
         Some(slot)
     }
 
@@ -357,22 +399,33 @@ impl RunQueue {
         slot: Slot,
         slice_end: Instant,
     ) {
-        let entity = &threads[slot];
+        self.install(threads, slot, &threads[slot], slice_end);
+    }
+
+    #[inline(always)]
+    fn install<const WORDS: usize>(
+        &mut self,
+        threads: &Slab<Entity<WORDS>>,
+        slot: Slot,
+        entity: &Entity<WORDS>,
+        slice_end: Instant,
+    ) {
         entity.home.move_to(ThreadState::Current, self.cpu);
         self.current = Some(Current { slot, slice_end });
         self.resched = false;
         self.count_dispatch(entity);
         if let Some((before, PutBack::Preempted)) = self.put_back.take()
-            && before != slot
+            && !before.is(Some(slot))
         {
             increment(&threads[before].counters.preemptions);
         }
-        if self.last_dispatched != Some(slot) {
+        if !slot.is(self.last_dispatched) {
             self.last_dispatched = Some(slot);
             self.counters.switches += 1;
         }
     }
 
+    #[inline(always)]
     fn count_dispatch<const WORDS: usize>(&mut self, entity: &Entity<WORDS>) {
         let counters = &entity.counters;
         if counters.dispatches.get() != 0 && entity.ran_on.get() != self.cpu {
@@ -434,7 +487,7 @@ impl RunQueue {
         let entity = &threads[slot];
         let is_current = self.current.is_some_and(|current| current.slot == slot);
         if !is_current {
-            self.take_off(threads, slot);
+            self.take_off(threads, slot, entity);
         }
         let (vruntime, old) = (entity.vruntime.get(), entity.weight.get());
         let lag = self.lag(vruntime);
@@ -444,7 +497,7 @@ impl RunQueue {
         if is_current {
             self.rekey_current(threads, now)
         } else {
-            self.hang(threads, slot);
+            self.hang(threads, slot, entity);
             self.notice(entity.claim(), threads).max(Notice::Rearm)
         }
     }

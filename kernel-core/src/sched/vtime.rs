@@ -153,7 +153,8 @@ pub fn scale(service: Duration, weight: Weight, carried: Fraction) -> (VirtualSp
         // The usual case, in half the digits: a charge of less than four years.
         Some(twice) => {
             let numerator = twice / 2 + u64::from(carried.0);
-            (VirtualSpan::clamped(i128::from(numerator / divisor)), Fraction((numerator % divisor) as u16))
+            let quotient = (numerator / divisor).cast_signed();
+            (VirtualSpan(quotient.min(VirtualSpan::LIMIT)), Fraction((numerator % divisor) as u16))
         }
         None => {
             let numerator = u128::from(service.as_nanos()) * u128::from(REFERENCE_WEIGHT) + u128::from(carried.0);
@@ -168,7 +169,9 @@ pub fn scale(service: Duration, weight: Weight, carried: Fraction) -> (VirtualSp
 pub fn request_span(request: Duration, weight: Weight) -> VirtualSpan {
     let nanoseconds = request.as_nanos().max(1);
     match nanoseconds.checked_mul(u64::from(REFERENCE_WEIGHT)) {
-        Some(numerator) => VirtualSpan::clamped(i128::from(numerator.div_ceil(u64::from(weight.0)))),
+        Some(numerator) => {
+            VirtualSpan(numerator.div_ceil(u64::from(weight.0)).min(VirtualSpan::LIMIT.cast_unsigned()).cast_signed())
+        }
         None => {
             let numerator = u128::from(nanoseconds) * u128::from(REFERENCE_WEIGHT);
             VirtualSpan::clamped(numerator.div_ceil(u128::from(weight.0)).cast_signed())

@@ -45,7 +45,7 @@ impl<'a, N: Nodes> At<'a, N> {
     /// On which side of its parent `child` is.
     #[inline(always)]
     pub(super) fn side_of(self, child: Slot) -> Side {
-        if self.links().left.get() == Some(child) { Side::Left } else { Side::Right }
+        if child.is(self.links().left.get()) { Side::Left } else { Side::Right }
     }
 
     #[inline(always)]

@@ -58,6 +58,8 @@ pub fn phases(toolchain: Toolchain, kernels: &Kernels) -> Vec<Phase> {
             steps.push(cargo_step(&format!("lints of the {what} for {}", target.triple()), toolchain, &arguments, &[]));
         }
     }
+    let benches = ["clippy", "--quiet", "--all-targets", "--package", "kernel-core-bench", "--", "-D", "warnings"];
+    steps.push(cargo_step("lints of the benches", toolchain, &benches, &[]));
     steps.push(test_step("tests on the host", toolchain, &with_host_packages(&[], &[]), &[]));
     steps.push(cargo_step(
         "generated code is current",

@@ -280,6 +280,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         let cpu = queue.cpu;
         queue.ledger.switch_to_thread(false);
         self.publish(&mut queue);
+        queue.empty_at = Some(now);
         let round = queue.search_round;
         if queue.online {
             queue.in_idle_set = true;
@@ -325,7 +326,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             return None;
         }
         queue.counters.steals += 1;
-        let lag = self.threads[slot].lag.get();
+        let lag = queue.lag_of_moved(&self.threads[slot], self.config.base_request);
         let _ = queue.enqueue(&self.threads, slot, lag);
         Some(queue)
     }

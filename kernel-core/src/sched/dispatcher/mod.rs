@@ -345,7 +345,8 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         let lateness = queue.lateness(&self.threads);
         self.hal.probe(Probe::SharedWrite { owner: Some(queue.cpu) });
         let (load, virtual_time) = (queue.mean.weights(), queue.mean.virtual_time());
-        self.published(queue.cpu).publish(load, virtual_time, lateness.unwrap_or(VirtualSpan::ZERO));
+        let pace = queue.shift.pace(virtual_time);
+        self.published(queue.cpu).publish(load, virtual_time, pace, lateness.unwrap_or(VirtualSpan::ZERO));
         if lateness.is_some() != queue.in_waiting_set {
             queue.in_waiting_set = lateness.is_some();
             match queue.in_waiting_set {
