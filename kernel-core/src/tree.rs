@@ -113,12 +113,11 @@ impl Tree {
         debug_assert!(at.links().is_linked(), "slot {} is in no tree", slot.index());
         let is_first = slot.is(self.first);
         if is_first {
-            let right = at.child(nodes, Side::Right).map(|right| right.outermost(nodes, Side::Left).slot);
-            self.first = right.or(at.links().parent.get());
+            // It has no left child, so by balance its right child, if it has one, has none.
+            self.first = at.links().right.get().or(at.links().parent.get());
         }
         if slot.is(self.last) {
-            let left = at.child(nodes, Side::Left).map(|left| left.outermost(nodes, Side::Right).slot);
-            self.last = left.or(at.links().parent.get());
+            self.last = at.links().left.get().or(at.links().parent.get());
         }
         let lowest = match (at.child(nodes, Side::Left), at.child(nodes, Side::Right)) {
             (Some(_), Some(right)) => Some(self.replace_by_successor(nodes, at, right)),

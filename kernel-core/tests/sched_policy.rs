@@ -378,6 +378,25 @@ fn one_that_yields_begins_a_new_request_and_lets_its_equal_run() {
 }
 
 #[test]
+fn one_that_yields_lets_the_next_run_even_if_its_own_request_is_shorter() {
+    for policy in POLICIES {
+        let mut driver = Driver::new(1, policy);
+        let yielder = driver.spawn(with_request(on(&[0], 64), us(100)), Program::Hog);
+        let others: Vec<_> = (0..2).map(|_| driver.spawn(with_request(on(&[0], 64), ms(10)), Program::Hog)).collect();
+        driver.run(ms(50));
+        for round in 0..10 {
+            while driver.running[0] != Some(yielder) {
+                driver.run(us(50));
+            }
+            driver.decide(cpu(0), |dispatcher| dispatcher.yield_current());
+            let runs = driver.running[0].expect("somebody");
+            assert!(others.contains(&runs), "{policy:?}, round {round}: it was picked again");
+            driver.run(us(200));
+        }
+    }
+}
+
+#[test]
 fn a_challenger_that_is_gone_before_the_decision_preempts_nobody() {
     let mut driver = Driver::new(1, Policy::Eevdf);
     let hog = driver.spawn(with_request(on(&[0], 64), ms(50)), Program::Hog);

@@ -154,7 +154,9 @@ fn unequal_weights_get_their_shares_of_all_cpus() {
 
 #[test]
 fn hogs_beside_sleepers_get_their_shares_of_all_cpus() {
-    let cases: [(usize, usize, &[(u64, u64)]); 6] = [
+    // CPUs, hogs, and the sleepers: how many ms they run and sleep.
+    type Case = (usize, usize, &'static [(u64, u64)]);
+    let cases: [Case; 6] = [
         (2, 2, &[(2, 8)]),
         (2, 2, &[(5, 5)]),
         (2, 3, &[(2, 8)]),

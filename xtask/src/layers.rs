@@ -44,8 +44,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const FORBIDDEN_OUTSIDE: &[(&str, &str)] =
     &[("kernel-core", "capnp"), ("tessera-hal", "capnp"), ("tessera-abi", "capnp")];
 
-/// Modules of `kernel-core` that stand alone, and those that they must not import.
-const SCHEDULING_MODULES: &[&str] = &["sched", "budget", "lease", "island"];
+/// Modules of `kernel-core` that a kernel gets with the scheduler alone, and those that they must not import.
+const SCHEDULING_MODULES: &[&str] = &["sched", "budget", "lease", "island", "slab", "sync", "timer", "tree"];
 const OBJECT_MODULES: &[&str] = &["cap", "endpoint", "ring", "park", "session"];
 
 /// Folders in which `target_arch` may appear.

@@ -7,6 +7,7 @@ mod bench;
 mod boot;
 mod build;
 mod layers;
+mod mutants;
 mod process;
 mod run;
 mod setup;
@@ -57,6 +58,8 @@ enum Task {
     Plots,
     /// Measure what scheduling decisions cost, beside other ready queues, and print a table
     Bench(bench::Arguments),
+    /// Put small faults into the decision core, one at a time, and see that its tests find them
+    Mutants(mutants::Arguments),
     /// Check that no crate or module depends on one that it must not know
     CheckLayers,
 }
@@ -81,6 +84,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Test { only, list: false } => test::run(&only),
         Task::Plots => plots(),
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::Mutants(arguments) => mutants::run(&arguments),
         Task::CheckLayers => {
             layers::check()?;
             println!("check-layers: every dependency is an allowed one.");

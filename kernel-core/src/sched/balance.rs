@@ -11,11 +11,14 @@ use super::queue::RunQueue;
 use super::run_tree::stealable;
 use super::vtime::VirtualSpan;
 use crate::slab::Slot;
+use crate::sync::shim::relax;
 use crate::sync::{Masked, SpinGuard};
 use tessera_hal::{CpuId, CpuSet, Requests, SchedHal};
 
 /// Queues that a search looks at on each level.
 pub(super) const QUEUES_PER_LEVEL: usize = 8;
+/// Timers that are moved under one pair of locks.
+const TIMERS_AT_ONCE: usize = 64;
 /// Threads that a search looks at.
 pub(super) const CANDIDATES: usize = 16;
 
@@ -270,8 +273,9 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         }
     }
 
-    /// A CPU leaves: it runs no thread from now on, and those that may run elsewhere are moved. A thread that may run
-    /// nowhere else waits for the CPU to join again. Its timers go on firing. Any CPU, not in an interrupt.
+    /// A CPU leaves: it runs no thread from now on, and those that may run elsewhere are moved, as are its timers. A
+    /// thread that may run nowhere else waits for the CPU to join again. Of several calls at once that would take the
+    /// last CPUs away, some fail. Any CPU, not in an interrupt.
     pub fn cpu_leave(&self, cpu: CpuId) -> Result<(), CpuError> {
         self.exists(cpu)?;
         let _masked = Masked::new(self.hal());
@@ -283,13 +287,35 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             return Err(CpuError::LastOnline(cpu));
         }
         self.online.remove(self.hal(), cpu);
+        // Another call may have taken the others away since. Removals have one order, so the last one sees it.
+        let Some(heir) = self.online.among(&CpuSet::ALL).lowest() else {
+            self.online.insert(self.hal(), cpu);
+            return Err(CpuError::LastOnline(cpu));
+        };
         self.lock(cpu).online = false;
         self.idle.remove(self.hal(), cpu);
         while let Some(slot) = self.take_movable(cpu) {
             self.place_moved(slot, cpu);
         }
-        self.request(cpu, Requests::RESCHEDULE);
+        while self.hand_timers_over(cpu, heir) {}
+        for cpu in [cpu, heir] {
+            self.request(cpu, Requests::RESCHEDULE);
+        }
         Ok(())
+    }
+
+    /// Moves some timers of a CPU that leaves; answers whether there are more.
+    fn hand_timers_over(&self, from: CpuId, heir: CpuId) -> bool {
+        let mut heirs = self.lock(heir);
+        let Some(mut theirs) = self.try_lock(from) else {
+            drop(heirs);
+            relax();
+            return true;
+        };
+        if theirs.online {
+            return false; // It has joined again.
+        }
+        (0..TIMERS_AT_ONCE).all(|_| heirs.timers.adopt_one(&self.timers, &mut theirs.timers))
     }
 
     /// A CPU joins (again).

@@ -383,13 +383,23 @@ impl RunQueue {
         threads: &Slab<Entity<WORDS>>,
         now: Instant,
     ) -> Option<Slot> {
-        let slot = first_due(&self.tree, &self.nodes(threads), || self.mean.virtual_time())?;
+        let slot = self.first_due(threads)?;
+        self.dispatch(threads, slot, now);
+        Some(slot)
+    }
+
+    /// The one in the tree that is due first.
+    pub(super) fn first_due<const WORDS: usize>(&self, threads: &Slab<Entity<WORDS>>) -> Option<Slot> {
+        first_due(&self.tree, &self.nodes(threads), || self.mean.virtual_time())
+    }
+
+    /// An entity of the tree becomes current.
+    pub(super) fn dispatch<const WORDS: usize>(&mut self, threads: &Slab<Entity<WORDS>>, slot: Slot, now: Instant) {
         let entity = &threads[slot];
         self.take_off(threads, slot, entity);
         end_wait(entity, now);
         let slice_end = now.saturating_add(entity.rest_of_request());
         self.install(threads, slot, entity, slice_end);
-        Some(slot)
     }
 
     /// A member that is not in the tree becomes current, until `slice_end`.

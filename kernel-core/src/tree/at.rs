@@ -122,12 +122,12 @@ impl<'a, N: Nodes> At<'a, N> {
         at
     }
 
-    /// The last node of the subtree on `side`.
+    /// The first node of the subtree.
     #[inline(always)]
-    pub(super) fn outermost(self, nodes: &'a N, side: Side) -> Self {
+    pub(super) fn first(self, nodes: &'a N) -> Self {
         let mut at = self;
-        while let Some(next) = at.child(nodes, side) {
-            at = next;
+        while let Some(left) = at.child(nodes, Side::Left) {
+            at = left;
         }
         at
     }

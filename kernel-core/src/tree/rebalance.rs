@@ -56,6 +56,7 @@ impl Tree {
     }
 
     /// `at` is two higher on the `heavy` side, where `child` is: rotates and answers the new top.
+    #[inline(always)]
     fn rotate<'a, N: Nodes>(&mut self, nodes: &'a N, at: At<'a, N>, child: At<'a, N>, heavy: Side) -> At<'a, N> {
         let light = heavy.other();
         let child_shape = child.shape();
@@ -140,7 +141,7 @@ impl Tree {
         at: At<'a, N>,
         right: At<'a, N>,
     ) -> (At<'a, N>, Side) {
-        let successor = right.outermost(nodes, Side::Left);
+        let successor = right.first(nodes);
         let lost = if successor.slot == right.slot {
             (successor, Side::Right)
         } else {

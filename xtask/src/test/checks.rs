@@ -26,6 +26,9 @@ const HOST_PACKAGES: [&str; 11] = [
     "xtask",
 ];
 
+/// Packages that kernels of other people build on.
+const PUBLISHED: [&str; 3] = ["tessera-abi", "tessera-hal", "kernel-core"];
+
 /// Packages of the programs; the libraries below them are linted and built with them.
 const PROGRAM_PACKAGES: [&str; 2] = ["tessera-rt", "demos"];
 
@@ -70,6 +73,7 @@ pub fn phases(toolchain: Toolchain, kernels: &Kernels) -> Vec<Phase> {
     // Once more without debug assertions, as in the kernel, and with a million steps of random traces.
     let release = ["--package", "kernel-core", "--release"];
     steps.push(test_step("decision core, release", toolchain, &release, &[("TESSERA_TRACE_STEPS", "1000000")]));
+    steps.extend(reuse(toolchain));
     for checker in ["loom", "shuttle"] {
         let test = if checker == "loom" { "loom_models" } else { "shuttle_dispatcher" };
         let arguments = [&release[..], &["--test", test]].concat();
@@ -79,6 +83,23 @@ pub fn phases(toolchain: Toolchain, kernels: &Kernels) -> Vec<Phase> {
     steps.extend(documents(toolchain));
     steps.extend(kernels.steps());
     vec![Phase::new(WORKERS, steps)]
+}
+
+/// What other people's kernels rely on: the decision core alone on bare machines, the example, and the packages.
+fn reuse(toolchain: Toolchain) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for target in Target::ALL {
+        let arguments = ["build", "--quiet", "--package", "kernel-core", "--target", target.triple()];
+        steps.push(cargo_step(&format!("decision core alone for {}", target.triple()), toolchain, &arguments, &[]));
+    }
+    let example = ["run", "--quiet", "--package", "kernel-core", "--example", "host_kernel"];
+    steps.push(cargo_step("decision core in a foreign kernel", toolchain, &example, &[]));
+    // Without building them again: the packages hold what was built above. Their dependencies on each other are found
+    // in the workspace, since nothing is published.
+    let mut package = vec!["package", "--quiet", "--allow-dirty", "--no-verify"];
+    package.extend(PUBLISHED.iter().flat_map(|name| ["--package", *name]));
+    steps.push(cargo_step("packages of the decision core", toolchain, &package, &[]));
+    steps
 }
 
 /// rustdoc without warnings: host crates for the host, the rest for its own machine.

@@ -34,7 +34,8 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         }
     }
 
-    /// The current thread gives up the rest of its slice.
+    /// The current thread gives up the rest of its slice to the one that is due next, if anybody waits: that one runs
+    /// even if the current thread, asked again, would be due before it.
     pub fn yield_current(&self) -> Next {
         let (mut queue, now) = self.lock_current();
         let stays = queue.current.is_some_and(|current| {
@@ -42,7 +43,11 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             entity.home.read().state == ThreadState::Current && entity.may_run_on(queue.cpu) && queue.online
         });
         if stays {
+            let next = queue.first_due(&self.threads);
             queue.put_current_back(&self.threads, PutBack::RequestOver, now);
+            if let Some(next) = next {
+                queue.dispatch(&self.threads, next, now);
+            }
         }
         self.conclude(queue, now)
     }
