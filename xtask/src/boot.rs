@@ -90,6 +90,12 @@ pub enum Gic {
     Three,
 }
 
+impl fmt::Display for Gic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Self::Two { "GICv2" } else { "GICv3" })
+    }
+}
+
 impl From<Gic> for qemu::Gic {
     fn from(gic: Gic) -> Self {
         match gic {

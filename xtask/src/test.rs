@@ -8,9 +8,11 @@ mod checks;
 mod hostile;
 mod kernels;
 mod runner;
-mod targets;
+pub mod targets;
 
 use anyhow::{Result, bail};
+
+pub use kernels::Kernels;
 
 use crate::setup;
 use crate::toolchain::Toolchain;

@@ -68,9 +68,12 @@ fn judge(kernels: &Kernels, target: &Target, switches: &Switches) -> Result<Stri
 }
 
 /// The target with all switches that are not the usual ones.
-fn title(name: &str, switches: &Switches) -> String {
+pub fn title(name: &str, switches: &Switches) -> String {
     let mut words = vec![format!("target {name}")];
     words.extend((switches.arch == Architecture::Aarch64).then(|| "virt".to_owned()));
+    words.extend(switches.apic.map(|apic| apic.to_string()));
+    words.extend(switches.gic.map(|gic| gic.to_string()));
+    words.extend(switches.virtualization.then(|| "from EL2".to_owned()));
     words.extend(switches.cpus.map(|cpus| format!("{cpus} CPUs")));
     words.extend(switches.memory.map(|memory| format!("{memory} MiB")));
     words.extend(switches.cpu_model.clone());
