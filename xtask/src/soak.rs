@@ -7,7 +7,7 @@ use qemu_targets::target;
 
 use crate::boot::{Apic, Architecture, Gic, Policy, Switches};
 use crate::setup;
-use crate::test::{Kernels, targets};
+use crate::test::{self, Kernels, targets};
 use crate::trial::{self, Trial};
 
 /// What to repeat.
@@ -62,6 +62,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     machines.iter().try_for_each(Switches::check)?;
     let kernels = Kernels::new(setup::ensure()?);
     let (mut good, mut bad) = (0_u32, 0_u32);
+    if arguments.full && arguments.targets.is_empty() {
+        let summary = test::once(&kernels);
+        (good, bad) = (summary.passed as u32, summary.failed as u32);
+    }
     for (name, target) in names.iter().zip(&targets) {
         for switches in machines.iter().filter(|machine| machine.cpus.is_some_and(|cpus| cpus >= target.least_cpus)) {
             let title = targets::title(name, switches);
