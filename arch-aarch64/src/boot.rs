@@ -69,6 +69,17 @@ fn build_tables(tree: &DeviceTree<'_>, itself: Range<u64>) {
     if let Some(serial) = serial {
         panic::set_serial(serial);
     }
+    touch(&tree.ram);
+}
+
+/// Looks at the end of each region: memory that the tree has made up is found now and not in the middle of a run.
+fn touch(memory: &Regions<MAX_REGIONS>) {
+    for region in memory.as_slice() {
+        let end = region.start.start().0 + region.frames * PAGE_SIZE as u64;
+        let last = direct(PhysicalAddress(end - size_of::<u64>() as u64)).cast::<u64>();
+        // SAFETY: the direct map shows it; if nothing answers, the exception that this causes says so.
+        unsafe { last.read_volatile() };
+    }
 }
 
 /// Whether one region holds all of the range.

@@ -105,6 +105,7 @@ impl fmt::Debug for Timers {
 impl Nodes for Timers {
     type Node = Timer;
     type Key = (Instant, u64);
+    type Summary = ();
 
     fn node(&self, slot: Slot) -> &Timer {
         &self.slab[slot]
@@ -117,6 +118,8 @@ impl Nodes for Timers {
     fn key(timer: &Timer) -> Self::Key {
         (timer.deadline.get(), timer.sequence.get())
     }
+
+    fn summary(&self, _: &Timer) {}
 }
 
 /// The armed timers of one CPU. See the module.

@@ -329,6 +329,21 @@ fn a_cpu_that_leaves_gives_its_threads_away_and_gets_work_again_when_it_joins() 
 }
 
 #[test]
+fn a_cpu_that_leaves_hands_its_timers_over() {
+    let mut driver = Driver::new(2, Policy::Eevdf);
+    let sleeper = driver.spawn(on(&[0, 1], 64), Program::Sleeper { run: us(100), sleep: ms(7) });
+    driver.run(ms(3));
+    let slept_on = driver.dispatcher.snapshot(sleeper).expect("it lives").cpu;
+    assert!(driver.machine.armed(slept_on).is_some(), "its timer is armed there");
+    let stays = cpu(1 - slept_on.get());
+    driver.act(stays, |dispatcher| dispatcher.cpu_leave(slept_on)).expect("another one stays");
+    assert_eq!(driver.machine.armed(slept_on), None, "nothing will wake the CPU that has left");
+    assert!(driver.machine.armed(stays).is_some());
+    driver.run(ms(10));
+    assert!(driver.dispatcher.snapshot(sleeper).expect("it lives").dispatches >= 2, "it was woken by the other one");
+}
+
+#[test]
 fn a_thread_that_runs_elsewhere_is_stopped_by_a_kick_and_its_id_is_stale_at_once() {
     let mut driver = Driver::new(2, Policy::Eevdf);
     let victim = driver.spawn(on(&[1], 64), Program::Hog);

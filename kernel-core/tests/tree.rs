@@ -2,19 +2,38 @@
 #![cfg(not(any(loom, shuttle)))]
 
 use kernel_core::slab::Slot;
-use kernel_core::sync::QueueOwned;
-use kernel_core::tree::{Filter, Links, Matching, Nodes, Tree, TreeViolation};
+use kernel_core::sync::{Pack, QueueOwned};
+use kernel_core::tree::{Filter, Links, Matching, Nodes, Summary, Tree, TreeViolation};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-/// Ordered by deadline; each node keeps the least eligible time of its subtree.
+/// The least eligible time.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+struct Least(u64);
+
+impl Pack for Least {
+    type Bits = u64;
+    fn pack(self) -> u64 {
+        self.0
+    }
+    fn unpack(bits: u64) -> Self {
+        Self(bits)
+    }
+}
+
+impl Summary for Least {
+    fn and(self, other: Self) -> Self {
+        Self(self.0.min(other.0))
+    }
+}
+
+/// Ordered by deadline; the least eligible time of each subtree is kept.
 #[derive(Default)]
 struct Entity {
-    links: Links,
+    links: Links<Least>,
     deadline: QueueOwned<u64>,
     sequence: QueueOwned<u64>,
     eligible: QueueOwned<u64>,
-    least_eligible: QueueOwned<u64>,
 }
 
 struct Entities(Vec<Entity>);
@@ -34,22 +53,20 @@ impl Entities {
     }
 }
 
-fn eligible_at(now: u64) -> impl Filter<Entity> {
-    Matching(
-        move |entity: &Entity| entity.least_eligible.get() <= now,
-        move |entity: &Entity| entity.eligible.get() <= now,
-    )
+fn eligible_at(now: u64) -> impl Filter<Entities> {
+    Matching(move |least: Least| least.0 <= now, move |entity: &Entity| entity.eligible.get() <= now)
 }
 
 impl Nodes for Entities {
     type Node = Entity;
     type Key = (u64, u64);
+    type Summary = Least;
 
     fn node(&self, slot: Slot) -> &Entity {
         self.at(slot)
     }
 
-    fn links(entity: &Entity) -> &Links {
+    fn links(entity: &Entity) -> &Links<Least> {
         &entity.links
     }
 
@@ -57,12 +74,8 @@ impl Nodes for Entities {
         (entity.deadline.get(), entity.sequence.get())
     }
 
-    fn summarise(entity: &Entity, left: Option<&Entity>, right: Option<&Entity>) -> bool {
-        let below = [left, right].into_iter().flatten().map(|child| child.least_eligible.get());
-        let least = below.fold(entity.eligible.get(), u64::min);
-        let before = entity.least_eligible.get();
-        entity.least_eligible.set(least);
-        before != least
+    fn summary(&self, entity: &Entity) -> Least {
+        Least(entity.eligible.get())
     }
 }
 
@@ -169,6 +182,7 @@ fn equal_keys_stay_in_order_of_insertion() {
     impl Nodes for Unordered {
         type Node = Links;
         type Key = ();
+        type Summary = ();
         fn node(&self, slot: Slot) -> &Links {
             &self.0[slot.index() as usize]
         }
@@ -176,6 +190,7 @@ fn equal_keys_stay_in_order_of_insertion() {
             links
         }
         fn key(_: &Links) {}
+        fn summary(&self, _: &Links) {}
     }
     let nodes = Unordered((0..100).map(|_| Links::default()).collect());
     let mut tree = Tree::new();
@@ -192,12 +207,13 @@ fn the_check_finds_a_key_that_changed_in_place_and_a_stale_summary() {
     for index in 0..20 {
         pair.toggle(index, u64::from(index), 50);
     }
-    let root = pair.tree.root().expect("not empty");
-    pair.entities.at(root).eligible.set(1);
-    assert_eq!(pair.tree.check(&pair.entities), Err(TreeViolation::Summary(root)));
-    pair.tree.refresh(&pair.entities, root);
+    let last = pair.tree.last().expect("not empty");
+    pair.entities.at(last).eligible.set(1);
+    assert_eq!(pair.tree.check(&pair.entities), Err(TreeViolation::Summary(last)));
+    pair.tree.refresh(&pair.entities, last);
     assert_eq!(pair.tree.check(&pair.entities), Ok(()));
-    pair.entities.at(root).deadline.set(1000);
+    let first = pair.tree.first().expect("not empty");
+    pair.entities.at(first).deadline.set(1000);
     assert!(matches!(pair.tree.check(&pair.entities), Err(TreeViolation::Order(_))));
 }
 
@@ -214,10 +230,7 @@ fn a_search_with_exact_summaries_visits_few_nodes_however_many_there_are() {
         visits.set(visits.get() + 1);
         matches
     };
-    let filter = Matching(
-        |entity: &Entity| visit(entity.least_eligible.get() <= 10),
-        |entity: &Entity| visit(entity.eligible.get() <= 10),
-    );
+    let filter = Matching(|least: Least| visit(least.0 <= 10), |entity: &Entity| visit(entity.eligible.get() <= 10));
     assert_eq!(pair.tree.first_where(entities, &filter), Some(Slot::new(4000)));
     assert!(visits.get() <= 4 * 13, "{} visits for 4096 nodes", visits.get());
 }

@@ -90,6 +90,19 @@ pub enum Gic {
     Three,
 }
 
+impl Gic {
+    /// The most CPUs with the older version.
+    pub const fn most_cpus_of_older() -> u16 {
+        qemu::Gic::Two.most_cpus()
+    }
+}
+
+impl fmt::Display for Gic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Self::Two { "GICv2" } else { "GICv3" })
+    }
+}
+
 impl From<Gic> for qemu::Gic {
     fn from(gic: Gic) -> Self {
         match gic {

@@ -1,12 +1,14 @@
-//! The only entry point a person types: set-up, build, run, test, soak and the layer check.
+//! The only entry point a person types: set-up, build, run, test, soak, bench and the layer check.
 //!
 //! `cargo xtask help` lists the commands. Each one brings the machine into order first (see [`setup`]), so a fresh clone
 //! needs no preparation.
 
+mod bench;
 mod boot;
 mod build;
 mod initrd;
 mod layers;
+mod mutants;
 mod process;
 mod run;
 mod setup;
@@ -57,6 +59,10 @@ enum Task {
     },
     /// Draw the plots of the documentation again
     Plots,
+    /// Measure what scheduling decisions cost, beside other ready queues, and print a table
+    Bench(bench::Arguments),
+    /// Put small faults into the decision core, one at a time, and see that its tests find them
+    Mutants(mutants::Arguments),
     /// Check that no crate or module depends on one that it must not know
     CheckLayers,
 }
@@ -81,6 +87,8 @@ fn perform(task: Task) -> Result<()> {
         Task::Test { list: true, .. } => test::list(),
         Task::Test { only, list: false } => test::run(&only),
         Task::Plots => plots(),
+        Task::Bench(arguments) => bench::run(&arguments),
+        Task::Mutants(arguments) => mutants::run(&arguments),
         Task::CheckLayers => {
             layers::check()?;
             println!("check-layers: every dependency is an allowed one.");

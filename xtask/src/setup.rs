@@ -174,6 +174,26 @@ fn write_file_command(text: &str, file: &str) -> Vec<String> {
     vec!["sh".to_owned(), "-c".to_owned(), format!("printf '%s\\n' '{}' > {file}", text.trim_end())]
 }
 
+/// Makes sure that instructions can be counted: Valgrind, and gungraun's runner in the version that the benches use.
+pub fn ensure_bench_tools(toolchain: Toolchain) -> Result<()> {
+    if process::find("valgrind").is_none() {
+        if !has_apt() {
+            bail!("this machine has no apt-get: install Valgrind with its own package tool");
+        }
+        let mut machine = Machine { privilege: None, lists_are_fresh: false };
+        machine.install(&["valgrind"], None, Vec::new())?;
+    }
+    let version = tools::locked_version("gungraun").context("Cargo.lock names no gungraun")?;
+    let installed = process::answer("gungraun-runner", &["--version"]);
+    if installed.is_some_and(|answer| answer.split_whitespace().any(|word| word == version)) {
+        return Ok(());
+    }
+    println!("setup: installing gungraun-runner {version} (this can take some minutes).");
+    process::capture(toolchain.cargo().args(["install", "--locked", "gungraun-runner", "--version", &version]))
+        .map(drop)
+        .context("gungraun-runner cannot be installed")
+}
+
 fn ensure_toolchain(machine: &mut Machine) -> Result<Toolchain> {
     if let Some(toolchain) = Toolchain::detect() {
         ensure_components(toolchain)?;

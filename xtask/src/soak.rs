@@ -5,9 +5,9 @@ use clap::Args;
 use qemu_targets::qemu::Accelerator;
 use qemu_targets::target;
 
-use crate::boot::Switches;
-use crate::build::{self, Noise};
+use crate::boot::{Apic, Architecture, Gic, Policy, Switches};
 use crate::setup;
+use crate::test::{self, Kernels, targets};
 use crate::trial::{self, Trial};
 
 /// What to repeat.
@@ -21,7 +21,34 @@ pub struct Arguments {
     /// The sizes of the machine
     #[arg(long, value_delimiter = ',', default_value = "1,2,4", value_parser = clap::value_parser!(u16).range(1..=512))]
     cpus: Vec<u16>,
+    /// The architectures; both if none is named
+    #[arg(long, value_delimiter = ',')]
+    arch: Vec<Architecture>,
+    /// The versions of the interrupt controller (aarch64)
+    #[arg(long, value_delimiter = ',', default_value = "3")]
+    gic: Vec<Gic>,
+    /// The local interrupt controller's modes (x86_64)
+    #[arg(long, value_delimiter = ',', default_value = "x2apic")]
+    apic: Vec<Apic>,
+    /// The fair policies
+    #[arg(long, value_delimiter = ',', default_value = "wfq")]
+    policy: Vec<Policy>,
+    /// Begin at EL2, on a board with virtualisation (aarch64)
+    #[arg(long)]
+    virtualization: bool,
+    /// QEMU's CPU model (with one architecture)
+    #[arg(long, value_name = "MODEL", requires = "arch")]
+    cpu_model: Option<String>,
+    /// Everything: both architectures, all controllers, policies, entry levels and CPU models at all sizes
+    #[arg(long, conflicts_with_all = ["arch", "gic", "apic", "policy", "virtualization", "cpu_model"])]
+    full: bool,
 }
+
+/// CPU models that differ in what the kernel uses of them.
+const MODELS: [(Architecture, &[Option<&str>]); 2] = [
+    (Architecture::X86_64, &[None, Some("qemu64")]),
+    (Architecture::Aarch64, &[None, Some("cortex-a53"), Some("cortex-a72")]),
+];
 
 /// Runs everything; a failure is printed at once and counted, the rest goes on.
 pub fn run(arguments: &Arguments) -> Result<()> {
@@ -31,25 +58,120 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         arguments.targets.clone()
     };
     let targets = names.iter().map(|name| trial::read_target(name, None)).collect::<Result<Vec<_>>>()?;
-    let toolchain = setup::ensure()?;
-    let artifacts = build::build(toolchain, Switches::default().arch.target(), Noise::Kept)?;
+    let machines = machines(arguments);
+    machines.iter().try_for_each(Switches::check)?;
+    let kernels = Kernels::new(setup::ensure()?);
     let (mut good, mut bad) = (0_u32, 0_u32);
+    if arguments.full && arguments.targets.is_empty() {
+        let summary = test::once(&kernels);
+        (good, bad) = (summary.passed as u32, summary.failed as u32);
+    }
     for (name, target) in names.iter().zip(&targets) {
-        for &cpus in arguments.cpus.iter().filter(|cpus| **cpus >= target.least_cpus) {
-            let switches = Switches { cpus: Some(cpus), ..Switches::default() };
-            let trial = Trial::prepare(target, &switches, &artifacts, Accelerator::Tcg)?;
+        for switches in machines.iter().filter(|machine| machine.cpus.is_some_and(|cpus| cpus >= target.least_cpus)) {
+            let title = targets::title(name, switches);
+            let trial = Trial::prepare(target, switches, kernels.get(switches.arch.target())?, Accelerator::Tcg)?;
             let mut failures = 0;
             for number in 1..=arguments.runs {
                 if let Err(error) = trial.run(&mut |_, _, _| ()).and_then(trial::Judged::into_result) {
                     failures += 1;
-                    println!("FAILED {name} at {cpus} CPUs, run {number}: {error:#}");
+                    println!("FAILED {title}, run {number}: {error:#}");
                 }
             }
-            println!("{name} at {cpus} CPUs: {} of {} runs good", arguments.runs - failures, arguments.runs);
+            println!("{title}: {} of {} runs good", arguments.runs - failures, arguments.runs);
             good += arguments.runs - failures;
             bad += failures;
         }
     }
     println!("{good} passed, {bad} failed");
     if bad > 0 { bail!("{bad} runs failed") } else { Ok(()) }
+}
+
+/// Every machine that was asked for, at every size.
+fn machines(arguments: &Arguments) -> Vec<Switches> {
+    let kinds: Vec<Switches> = if arguments.full {
+        MODELS.iter().flat_map(|(arch, models)| full(*arch, models)).collect()
+    } else {
+        let all = [Architecture::X86_64, Architecture::Aarch64];
+        let architectures = if arguments.arch.is_empty() { &all[..] } else { &arguments.arch };
+        architectures.iter().flat_map(|&arch| chosen(arguments, arch)).collect()
+    };
+    let sized = |kind: &Switches, cpus: u16| Switches { cpus: Some(cpus), ..kind.clone() };
+    let fits = |machine: &Switches| machine.check().is_ok();
+    arguments.cpus.iter().flat_map(|&cpus| kinds.iter().map(move |kind| sized(kind, cpus))).filter(fits).collect()
+}
+
+/// The machines of one architecture that the switches name.
+fn chosen(arguments: &Arguments, arch: Architecture) -> Vec<Switches> {
+    let base = Switches { arch, cpu_model: arguments.cpu_model.clone(), ..Switches::default() };
+    let kinds: Vec<Switches> = match arch {
+        Architecture::X86_64 => {
+            arguments.apic.iter().map(|&apic| Switches { apic: Some(apic), ..base.clone() }).collect()
+        }
+        Architecture::Aarch64 => {
+            let virtualization = arguments.virtualization;
+            arguments.gic.iter().map(|&gic| Switches { gic: Some(gic), virtualization, ..base.clone() }).collect()
+        }
+    };
+    with_policies(&kinds, &arguments.policy)
+}
+
+/// Every machine of one architecture.
+fn full(arch: Architecture, models: &[Option<&str>]) -> Vec<Switches> {
+    let mut kinds = Vec::new();
+    for model in models {
+        let base = Switches { arch, cpu_model: model.map(str::to_owned), ..Switches::default() };
+        match arch {
+            Architecture::X86_64 => {
+                // A model without the newer mode takes the older one.
+                let modes = if model.is_none() { &[Apic::Xapic, Apic::X2apic][..] } else { &[Apic::Xapic] };
+                kinds.extend(modes.iter().map(|&apic| Switches { apic: Some(apic), ..base.clone() }));
+            }
+            Architecture::Aarch64 => {
+                for gic in [Gic::Two, Gic::Three] {
+                    for virtualization in [false, true] {
+                        kinds.push(Switches { gic: Some(gic), virtualization, ..base.clone() });
+                    }
+                }
+            }
+        }
+    }
+    with_policies(&kinds, &[Policy::Wfq, Policy::Eevdf])
+}
+
+fn with_policies(kinds: &[Switches], policies: &[Policy]) -> Vec<Switches> {
+    let with = |kind: &Switches, policy| Switches { policy: Some(policy), ..kind.clone() };
+    kinds.iter().flat_map(|kind| policies.iter().map(move |&policy| with(kind, policy))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn parse(words: &[&str]) -> Vec<Switches> {
+        machines(&Command::parse_from([&["soak"], words].concat()).arguments)
+    }
+
+    #[test]
+    fn both_architectures_at_all_sizes_are_soaked_unless_something_is_named() {
+        assert_eq!(parse(&[]).len(), 2 * 3);
+        let named = parse(&["--arch", "aarch64", "--gic", "2,3", "--cpus", "4"]);
+        assert_eq!(named.len(), 2);
+        assert!(named.iter().all(|machine| machine.arch == Architecture::Aarch64 && machine.cpus == Some(4)));
+    }
+
+    #[test]
+    fn the_full_matrix_has_every_machine_and_none_that_cannot_be() {
+        let all = parse(&["--full"]);
+        assert_eq!(all.len(), (3 + 3 * 2 * 2) * 2 * 3);
+        assert!(all.iter().all(|machine| machine.check().is_ok()));
+        let large = parse(&["--full", "--cpus", "16"]);
+        assert!(large.iter().all(|machine| machine.gic != Some(Gic::Two)), "a GICv2 has eight CPUs at most");
+    }
 }

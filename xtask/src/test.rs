@@ -8,10 +8,14 @@ mod checks;
 mod encoded;
 mod hostile;
 mod kernels;
-mod runner;
-mod targets;
+mod matrix;
+pub mod runner;
+pub mod targets;
+mod trees;
 
 use anyhow::{Result, bail};
+
+pub use kernels::Kernels;
 
 use crate::setup;
 use crate::toolchain::Toolchain;
@@ -29,6 +33,11 @@ pub fn run(only: &[String]) -> Result<()> {
     let summary = runner::run(phases);
     println!("{} passed, {} failed", summary.passed, summary.failed);
     if summary.failed > 0 { bail!("{} of {total} steps failed", summary.failed) } else { Ok(()) }
+}
+
+/// Boots once what `run` leaves to code that is tested on the host: the HAL suite on every machine, and all bad input.
+pub fn once(kernels: &Kernels) -> runner::Summary {
+    runner::run(boots::full(kernels))
 }
 
 fn phases(toolchain: Toolchain) -> Vec<runner::Phase> {

@@ -44,9 +44,10 @@ impl<const N: usize> Stages<N> {
         self.0.get(cpu.index()).is_some_and(exchange)
     }
 
-    /// Those of `cpus` that reached `stage`; the others are abandoned where they were.
+    /// Those of `cpus` that reached `stage`; those that are still `before` it are abandoned there.
     pub fn settle(&self, cpus: &CpuSet, stage: Stage, before: Stage) -> CpuSet {
-        cpus.iter().filter(|&cpu| self.is(cpu, stage) || !self.advance(cpu, before, Stage::Abandoned)).collect()
+        let reached = |cpu: &CpuId| !self.advance(*cpu, before, Stage::Abandoned) && self.is(*cpu, stage);
+        cpus.iter().filter(reached).collect()
     }
 
     /// Those of the first `count` CPUs that were abandoned.
@@ -76,6 +77,13 @@ mod tests {
         assert!(stages.advance(early, Stage::Arrived, Stage::Checked));
         assert_eq!(stages.settle(&CpuSet::of(early), Stage::Checked, Stage::Arrived), CpuSet::of(early));
         assert_eq!(stages.abandoned(4), CpuSet::of(late));
+    }
+
+    #[test]
+    fn a_cpu_that_was_given_up_earlier_has_not_come() {
+        let stages = Stages::<4>::new();
+        assert!(stages.advance(CpuId::new(1), Stage::Absent, Stage::Abandoned));
+        assert!(stages.settle(&CpuSet::of(CpuId::new(1)), Stage::Arrived, Stage::Absent).is_empty());
     }
 
     #[test]

@@ -114,6 +114,12 @@ impl Ledger {
         *paid = paid.saturating_add(passed);
     }
 
+    /// Whether all time up to `now` is counted.
+    #[inline(always)]
+    pub(crate) fn is_counted_to(&self, now: Instant) -> bool {
+        self.counted_to == now
+    }
+
     /// The time that the running thread owes since the last call.
     pub(crate) fn take_uncharged(&mut self) -> Duration {
         core::mem::take(&mut self.uncharged)

@@ -6,14 +6,19 @@
 //! it is tried again one balance period later, further on, so that nobody is hidden for good.
 
 use super::dispatcher::{CpuError, Dispatcher};
+use super::pace::{Pace, corrected, is_worth_a_move};
 use super::queue::RunQueue;
-use super::run_tree::{RunNodes, stealable};
+use super::run_tree::stealable;
+use super::vtime::VirtualSpan;
 use crate::slab::Slot;
+use crate::sync::shim::relax;
 use crate::sync::{Masked, SpinGuard};
 use tessera_hal::{CpuId, CpuSet, Requests, SchedHal};
 
 /// Queues that a search looks at on each level.
 pub(super) const QUEUES_PER_LEVEL: usize = 8;
+/// Timers that are moved under one pair of locks.
+const TIMERS_AT_ONCE: usize = 64;
 /// Threads that a search looks at.
 pub(super) const CANDIDATES: usize = 16;
 
@@ -47,6 +52,19 @@ struct Victims {
 impl Victims {
     fn iter(&self) -> impl Iterator<Item = CpuId> + '_ {
         self.cpus.iter().copied().flatten()
+    }
+}
+
+/// The CPU that balances, as it was when it looked.
+struct Mine {
+    cpu: CpuId,
+    weights: u64,
+    pace: Pace,
+}
+
+impl Mine {
+    fn is_ahead_of(&self, other: Pace) -> bool {
+        self.pace.ahead_of(other).is_some_and(|ahead| ahead > VirtualSpan::ZERO)
     }
 }
 
@@ -122,8 +140,9 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             bound.contended = true;
             return None;
         };
-        let slot = self.first_acceptable(&queue, bound, accepts)?;
+        // Its clock stands where it was published last.
         queue.bring_up_to_date(&self.threads, self.hal().now());
+        let slot = self.first_acceptable(&queue, bound, accepts)?;
         queue.dequeue(&self.threads, slot);
         self.publish(&mut queue);
         Some(slot)
@@ -135,7 +154,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         bound: &mut Bound,
         accepts: impl Fn(&RunQueue, Slot) -> bool,
     ) -> Option<Slot> {
-        let nodes = RunNodes(&self.threads);
+        let nodes = queue.nodes(&self.threads);
         for slot in stealable(&queue.tree, &nodes).skip(bound.skip) {
             if bound.candidates == 0 {
                 bound.given_up = true;
@@ -150,36 +169,25 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
     }
 
     /// The grid's balance job on a busy CPU: takes a thread from the most loaded queue it looks at, if that evens out
-    /// the load. Unlocks the queue if there is something to take.
-    pub(super) fn balance<'a>(&'a self, queue: Guard<'a, H>) -> Guard<'a, H> {
-        let (cpu, mine) = (queue.cpu, queue.mean.weights());
+    /// the load; else one from a queue that falls behind this one, so that threads take turns at what cannot be evened
+    /// out. At most one thread. Unlocks the queue if there is something to take.
+    pub(super) fn balance<'a>(&'a self, mut queue: Guard<'a, H>) -> Guard<'a, H> {
         if !queue.online || queue.current.is_none() {
             return queue;
         }
-        let worth = |victim: &CpuId| self.published(*victim).load() > mine;
+        self.correct_pace(&mut queue);
+        let mine = Mine { cpu: queue.cpu, weights: queue.mean.weights(), pace: queue.pace() };
         // The grid's count turns the choice round when a level has more than eight queues.
         let round = queue.fires.periodic() as usize;
-        let loads = |victim| core::cmp::Reverse(self.published(victim).load());
-        let victims = |ring| self.victims(&self.waiting.among(ring), round, loads);
-        let rings = self.domains.rings(cpu);
-        if !rings.iter().any(|ring| victims(ring).iter().any(|victim| worth(&victim))) {
+        if !self.is_worth_balancing(&mine, round) {
             return queue;
         }
         drop(queue);
-        let mut bound = Bound { candidates: CANDIDATES, skip: 0, contended: false, given_up: false };
-        let evens_out = |theirs: &RunQueue, slot: Slot| {
-            let entity = &self.threads[slot];
-            let weight = u64::from(entity.weight.get().get());
-            entity.may_run_on(cpu) && mine + weight < theirs.mean.weights()
-        };
-        // A queue with nothing to take, however near or loaded, hides no other one.
-        let slot = rings.iter().find_map(|ring| {
-            victims(ring).iter().filter(worth).find_map(|victim| self.take_from(victim, &mut bound, evens_out))
-        });
+        let slot = self.take_to_even_out(&mine, round).or_else(|| self.take_to_rotate(&mine, round));
         let (mut queue, _) = self.lock_current();
         if let Some(slot) = slot {
             queue.counters.steals += 1;
-            let lag = self.threads[slot].lag.get();
+            let lag = queue.lag_of_moved(&self.threads[slot], self.config().base_request);
             let _ = queue.enqueue(&self.threads, slot, lag);
             // It waits among others now, and with other idle CPUs near.
             queue.unannounced += 1;
@@ -187,8 +195,87 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         queue
     }
 
-    /// A CPU leaves: it runs no thread from now on, and those that may run elsewhere are moved. A thread that may run
-    /// nowhere else waits for the CPU to join again. Its timers go on firing. Any CPU, not in an interrupt.
+    /// Whether a look at what queues publish shows one to take from.
+    fn is_worth_balancing(&self, mine: &Mine, round: usize) -> bool {
+        self.domains.rings(mine.cpu).iter().any(|ring| {
+            let waiting = self.waiting.among(ring);
+            self.victims(&waiting, round, |_| ()).iter().any(|victim| {
+                let published = self.published(victim);
+                published.load() > mine.weights || mine.is_ahead_of(published.pace())
+            })
+        })
+    }
+
+    fn take_to_even_out(&self, mine: &Mine, round: usize) -> Option<Slot> {
+        let evens_out = |theirs: &RunQueue, slot: Slot| {
+            let entity = &self.threads[slot];
+            let weight = u64::from(entity.weight.get().get());
+            entity.may_run_on(mine.cpu) && mine.weights + weight < theirs.mean.weights()
+        };
+        let loads = |victim| core::cmp::Reverse(self.published(victim).load());
+        let is_victim = |victim: CpuId| self.published(victim).load() > mine.weights;
+        self.take_where(mine, round, loads, is_victim, evens_out)
+    }
+
+    fn take_to_rotate(&self, mine: &Mine, round: usize) -> Option<Slot> {
+        let base = self.config().base_request;
+        let falls_behind = |theirs: &RunQueue, slot: Slot| {
+            let entity = &self.threads[slot];
+            let behind = mine.pace.ahead_of(theirs.pace());
+            entity.may_run_on(mine.cpu)
+                && behind.is_some_and(|behind| is_worth_a_move(behind, entity.weight.get(), base))
+        };
+        // The one that is furthest behind first.
+        let behind = |victim| mine.pace.ahead_of(self.published(victim).pace()).map(core::cmp::Reverse);
+        let is_victim = |victim: CpuId| mine.is_ahead_of(self.published(victim).pace());
+        self.take_where(mine, round, behind, is_victim, falls_behind)
+    }
+
+    /// Takes a thread from the first queue that has an acceptable one, level by level, by rank: one with nothing to
+    /// take, however near, hides no other one.
+    fn take_where<R: Ord>(
+        &self,
+        mine: &Mine,
+        round: usize,
+        rank: impl Fn(CpuId) -> R,
+        is_victim: impl Fn(CpuId) -> bool,
+        accepts: impl Fn(&RunQueue, Slot) -> bool,
+    ) -> Option<Slot> {
+        let mut bound = Bound { candidates: CANDIDATES, skip: 0, contended: false, given_up: false };
+        self.domains.rings(mine.cpu).iter().find_map(|ring| {
+            let victims = self.victims(&self.waiting.among(ring), round, &rank);
+            victims
+                .iter()
+                .filter(|&victim| is_victim(victim))
+                .find_map(|victim| self.take_from(victim, &mut bound, &accepts))
+        })
+    }
+
+    /// Compares with up to eight busy queues, the nearest ones, and goes on where that says.
+    fn correct_pace(&self, queue: &mut Guard<'_, H>) {
+        let (cpu, round) = (queue.cpu, queue.fires.periodic() as usize);
+        let busy =
+            |ring: &CpuSet<WORDS>| ring.intersection(&self.online.among(ring)).difference(&self.idle.among(ring));
+        let near = self.domains.rings(cpu).iter().map(busy).find(|busy| !busy.is_empty());
+        let members = queue.tree.len() + 1;
+        let known = queue.pace();
+        let others = near.map(|near| self.victims(&near, round, |_| ()));
+        let paces = others.iter().flat_map(|others| others.iter().map(|other| self.published(other).pace()));
+        let corrected = corrected(known, members, queue.mean.weights(), paces, self.config().base_request);
+        match corrected {
+            // Nobody knows more: the common clock begins here.
+            Pace::UNKNOWN => {
+                let start = Pace::at(queue.mean.virtual_time());
+                queue.set_pace(start);
+            }
+            corrected if corrected != known => queue.set_pace(corrected),
+            _ => {}
+        }
+    }
+
+    /// A CPU leaves: it runs no thread from now on, and those that may run elsewhere are moved, as are its timers. A
+    /// thread that may run nowhere else waits for the CPU to join again. Of several calls at once that would take the
+    /// last CPUs away, some fail. Any CPU, not in an interrupt.
     pub fn cpu_leave(&self, cpu: CpuId) -> Result<(), CpuError> {
         self.exists(cpu)?;
         let _masked = Masked::new(self.hal());
@@ -200,13 +287,35 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             return Err(CpuError::LastOnline(cpu));
         }
         self.online.remove(self.hal(), cpu);
+        // Another call may have taken the others away since. Removals have one order, so the last one sees it.
+        let Some(heir) = self.online.among(&CpuSet::ALL).lowest() else {
+            self.online.insert(self.hal(), cpu);
+            return Err(CpuError::LastOnline(cpu));
+        };
         self.lock(cpu).online = false;
         self.idle.remove(self.hal(), cpu);
         while let Some(slot) = self.take_movable(cpu) {
             self.place_moved(slot, cpu);
         }
-        self.request(cpu, Requests::RESCHEDULE);
+        while self.hand_timers_over(cpu, heir) {}
+        for cpu in [cpu, heir] {
+            self.request(cpu, Requests::RESCHEDULE);
+        }
         Ok(())
+    }
+
+    /// Moves some timers of a CPU that leaves; answers whether there are more.
+    fn hand_timers_over(&self, from: CpuId, heir: CpuId) -> bool {
+        let mut heirs = self.lock(heir);
+        let Some(mut theirs) = self.try_lock(from) else {
+            drop(heirs);
+            relax();
+            return true;
+        };
+        if theirs.online {
+            return false; // It has joined again.
+        }
+        (0..TIMERS_AT_ONCE).all(|_| heirs.timers.adopt_one(&self.timers, &mut theirs.timers))
     }
 
     /// A CPU joins (again).
@@ -230,7 +339,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             return None; // It has joined again.
         }
         queue.bring_up_to_date(&self.threads, self.hal().now());
-        let nodes = RunNodes(&self.threads);
+        let nodes = queue.nodes(&self.threads);
         let movable = |slot: &Slot| !self.online.among(&self.threads[*slot].affinity()).is_empty();
         let slot = stealable(&queue.tree, &nodes).find(movable)?;
         queue.dequeue(&self.threads, slot);

@@ -4,9 +4,11 @@
 //! CPU, or has claimed it (see [`crate::sync::home_word`]). All other fields are [`QueueOwned`]. A slot is set up from
 //! defaults each time that it is reused, so nothing of an earlier thread is left.
 
+use super::pace::Pace;
+use super::placement::lag_after_sleep;
 use super::policy::Claim;
 use super::run_tree::RunLinks;
-use super::vtime::{Fraction, VirtualSpan, VirtualTime, Weight};
+use super::vtime::{Fraction, VirtualSpan, VirtualTime, Weight, rescale};
 use crate::slab::{Id, Slot};
 use crate::sync::shim::{AtomicU64, Ordering};
 use crate::sync::{HomeWord, Pack, QueueOwned};
@@ -149,6 +151,8 @@ pub struct Entity<const WORDS: usize> {
     /// While a member of no queue: what the left queue owed it, and when on that queue's clock.
     pub(super) lag: QueueOwned<VirtualSpan>,
     pub(super) left_at: QueueOwned<VirtualTime>,
+    /// While it moves: where it was on the clock that queues share.
+    pub(super) place: QueueOwned<Pace>,
     pub(super) waiting_since: QueueOwned<Instant>,
     /// Its queue's dispatches when it joined, until its first dispatch there.
     pub(super) joined_at_dispatch: QueueOwned<u64>,
@@ -177,6 +181,7 @@ impl<const WORDS: usize> Default for Entity<WORDS> {
             used: QueueOwned::default(),
             lag: QueueOwned::default(),
             left_at: QueueOwned::default(),
+            place: QueueOwned::default(),
             waiting_since: QueueOwned::default(),
             joined_at_dispatch: QueueOwned::default(),
             awaits_first_dispatch: QueueOwned::default(),
@@ -202,6 +207,7 @@ impl<const WORDS: usize> Entity<WORDS> {
         self.used.set(Duration::ZERO);
         self.lag.set(VirtualSpan::ZERO);
         self.left_at.set(VirtualTime::ZERO);
+        self.place.set(Pace::UNKNOWN);
         self.awaits_first_dispatch.set(false);
         self.counters.reset();
         self.home.reset(id.generation(), attributes.affinity.lowest().unwrap_or(CpuId::BOOT));
@@ -245,6 +251,31 @@ impl<const WORDS: usize> Entity<WORDS> {
 
     pub(super) fn claim(&self) -> Claim {
         Claim { vruntime: self.vruntime.get(), virtual_deadline: self.virtual_deadline.get() }
+    }
+
+    /// Takes what a blocked thread has repaid of its debt off its lag, and gives it another weight: what it is owed, as
+    /// service, stays. `left_queue` is the clock of the queue that it left.
+    pub(super) fn change_weight_while_blocked(&self, weight: Weight, left_queue: VirtualTime) {
+        self.repay(left_queue);
+        let old = self.weight.get();
+        self.weight.set(weight);
+        self.keep_service(old);
+    }
+
+    /// Takes what a blocked thread has repaid of its debt off its lag.
+    pub(super) fn repay(&self, left_queue: VirtualTime) {
+        let advanced = left_queue.since(self.left_at.get());
+        if self.lag.get() < VirtualSpan::ZERO && advanced > VirtualSpan::ZERO {
+            self.lag.update(|lag| lag_after_sleep(lag, advanced, VirtualSpan::ZERO));
+            self.left_at.set(left_queue);
+        }
+    }
+
+    /// The weight of a blocked thread was `old`: what it is owed is worth the same service now.
+    pub(super) fn keep_service(&self, old: Weight) {
+        let new = self.weight.get();
+        self.lag.update(|lag| rescale(lag, old, new));
+        self.fraction.update(|fraction| fraction.rescale(old, new));
     }
 
     /// What is left of the present request; at least one nanosecond.

@@ -8,7 +8,7 @@ use super::dispatcher::Dispatcher;
 use super::entity::ThreadId;
 use super::mean::WeightedMean;
 use super::queue::RunQueue;
-use super::run_tree::RunNodes;
+use super::run_tree::stealable;
 use super::vtime::VirtualTime;
 use crate::slab::Slot;
 use crate::sync::ThreadState;
@@ -93,7 +93,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
 
     fn check_queue(&self, queue: &RunQueue) -> Result<(), Violation> {
         let cpu = queue.cpu;
-        let nodes = RunNodes(&self.threads);
+        let nodes = queue.nodes(&self.threads);
         queue.tree.check(&nodes).map_err(|_| Violation::Tree(cpu))?;
         queue.timers.check(&self.timers).map_err(|_| Violation::Tree(cpu))?;
         let mut mean = WeightedMean::starting_at(queue.mean.virtual_time());
@@ -150,10 +150,11 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         self.check_invariants()?;
         for cpu in self.cpu_ids() {
             let queue = self.lock(cpu);
-            let stealable = super::run_tree::earliest_stealable(&queue.tree, &self.threads).is_some();
+            let stealable = stealable(&queue.tree, &queue.nodes(&self.threads)).count();
             let idle = queue.online && queue.current.is_none() && queue.ledger.is_open();
             let published = self.published(cpu).load() == queue.mean.weights()
-                && self.waiting.contains(cpu) == stealable
+                && queue.stealable as usize == stealable
+                && self.waiting.contains(cpu) == (stealable != 0)
                 && (!idle || self.idle.contains(cpu));
             if !published {
                 return Err(Violation::Published(cpu));

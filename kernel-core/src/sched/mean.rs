@@ -4,10 +4,11 @@
 //! current). `V = base + sum / weights`, rounded down, so V is never before the earliest member. The base moves along,
 //! so distances stay small and the clock may wrap. Guarded by the queue's lock.
 
-use super::vtime::{VirtualSpan, VirtualTime, Weight};
+use super::vtime::{VirtualSpan, VirtualTime, Weight, floor_divide};
 
-/// How far V may be from the base before the base moves: 2^40 ns, 18 minutes of virtual time.
-const REBASE_DISTANCE: i128 = 1 << 40;
+/// How far V may be from the base before the base moves: 2^30 ns, a second of virtual time; so the
+/// sum nearly always fits a register.
+const REBASE_DISTANCE: u64 = 1 << 30;
 
 /// The weighted mean of a queue's virtual times.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -60,13 +61,15 @@ impl WeightedMean {
     fn distance(&self) -> VirtualSpan {
         match self.weights {
             0 => VirtualSpan::ZERO,
-            weights => VirtualSpan::clamped(self.sum.div_euclid(i128::from(weights))),
+            weights => VirtualSpan::clamped(floor_divide(self.sum, weights)),
         }
     }
 
+    #[inline]
     fn follow(&mut self) {
-        let distance = self.distance();
-        if i128::from(distance.as_nanos()).abs() > REBASE_DISTANCE {
+        let is_near = i64::try_from(self.sum).is_ok_and(|sum| sum.unsigned_abs() / REBASE_DISTANCE <= self.weights);
+        if !is_near {
+            let distance = self.distance();
             self.base = self.base.wrapping_add(distance);
             self.sum -= i128::from(distance.as_nanos()) * i128::from(self.weights);
         }

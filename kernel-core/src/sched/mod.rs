@@ -5,10 +5,12 @@
 //! | [`vtime`] | weights and virtual time |
 //! | [`policy`] | who is due first: WFQ and EEVDF |
 //! | [`placement`] | where an entity joins a queue's clock |
+//! | [`pace`] | how queues compare, and who is moved for that |
 //! | [`account`] | who ran and who paid |
 //! | [`next_event`] | when a CPU must look again, and why |
 //! | [`release`] | who waits for a refill |
 //! | [`dispatcher`] | the decisions, with locks |
+//! | [`local`] | the queue of one CPU by itself, for kernels with locks of their own |
 //! | [`invariants`] | what must always hold, numbered |
 //!
 //! Lock level: `Queue`, one lock per CPU. Two queue locks are never held together: a thread that moves is claimed
@@ -19,8 +21,10 @@ mod balance;
 pub mod dispatcher;
 pub mod entity;
 pub mod invariants;
+pub mod local;
 mod mean;
 pub mod next_event;
+pub mod pace;
 pub mod placement;
 pub mod policy;
 mod queue;
@@ -36,6 +40,7 @@ pub use dispatcher::{
 };
 pub use entity::{Attributes, ThreadId};
 pub use invariants::Violation;
+pub use local::LocalQueue;
 pub use next_event::{Fires, Reasons};
 pub use policy::Policy;
 pub use tessera_abi::scheduling::LatencyClass;

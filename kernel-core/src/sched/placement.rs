@@ -4,7 +4,7 @@
 //! the entity leaves a queue and given back when it joins one, so that a clock reading never travels between queues:
 //! a newcomer has lag 0 and owns nothing, a short sleep erases no debt, a long one earns at most one request.
 
-use super::vtime::{VirtualSpan, VirtualTime, Weight};
+use super::vtime::{VirtualSpan, VirtualTime, Weight, truncating_divide};
 
 /// The lag to join with after a sleep: debt is repaid by what the left queue has advanced since, never above zero;
 /// credit is kept up to one request.
@@ -23,7 +23,10 @@ pub fn joining_time(virtual_time: VirtualTime, lag: VirtualSpan, weight: Weight,
     let distance = match others {
         // Alone, an entity is V: nobody owes it and it owes nobody.
         0 => return virtual_time,
-        others => i128::from(lag.as_nanos()) * (i128::from(others) + i128::from(weight.get())) / i128::from(others),
+        others => {
+            let service = i128::from(lag.as_nanos()) * (i128::from(others) + i128::from(weight.get()));
+            truncating_divide(service, others)
+        }
     };
     virtual_time.wrapping_sub(VirtualSpan::clamped(distance))
 }

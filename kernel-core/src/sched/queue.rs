@@ -8,16 +8,17 @@ use super::account::Ledger;
 use super::entity::{Entity, increment};
 use super::mean::WeightedMean;
 use super::next_event::{Fires, Sources};
+use super::pace::{Pace, Shift, lag_after_move};
 use super::placement::{EndedDebt, joining_time};
 use super::policy::{Claim, Policy};
 use super::release::ReleaseQueue;
-use super::run_tree::{RunNodes, first_due};
+use super::run_tree::{RunNodes, first_due, stealable};
 use super::vtime::{VirtualSpan, VirtualTime, Weight, rescale, scale};
 use crate::slab::{Slab, Slot};
 use crate::sync::{Blocking, ThreadState};
 use crate::timer::TimerQueue;
 use crate::tree::Tree;
-use tessera_hal::{CpuId, Duration, Instant};
+use tessera_hal::{CpuId, CpuSet, Duration, Instant};
 
 /// What must happen at a queue that somebody has joined or changed.
 #[must_use = "a queue that nobody tells goes on with what it does"]
@@ -66,9 +67,15 @@ pub(super) struct RunQueue {
     /// Whether this CPU takes part.
     pub online: bool,
     pub tree: Tree,
+    /// How many in the tree may be stolen.
+    pub stealable: u32,
     pub mean: WeightedMean,
     /// What newcomers begin with.
     pub ended_debt: EndedDebt,
+    /// From V to the clock that queues share.
+    pub shift: Shift,
+    /// When it was last seen to have no members.
+    pub empty_at: Option<Instant>,
     pub current: Option<Current>,
     /// The thread that ran before, if it went back to the tree at this very decision.
     pub put_back: Option<(Slot, PutBack)>,
@@ -106,8 +113,11 @@ impl RunQueue {
             policy,
             online,
             tree: Tree::new(),
+            stealable: 0,
             mean: WeightedMean::default(),
             ended_debt: EndedDebt::default(),
+            shift: Shift::default(),
+            empty_at: None,
             current: None,
             put_back: None,
             last_dispatched: None,
@@ -130,7 +140,11 @@ impl RunQueue {
 
     /// Counts the time up to `now` and charges the current thread. One that runs alone begins its next request when
     /// the last one is over, so that a newcomer finds it in a request that is not overdue.
+    #[inline]
     pub(super) fn bring_up_to_date<const WORDS: usize>(&mut self, threads: &Slab<Entity<WORDS>>, now: Instant) {
+        if self.ledger.is_counted_to(now) && self.current.is_none() {
+            return;
+        }
         self.ledger.count(now);
         let service = self.ledger.take_uncharged();
         let Some(current) = &mut self.current else { return };
@@ -155,6 +169,47 @@ impl RunQueue {
         }
     }
 
+    /// The threads as nodes of this queue's tree.
+    #[inline(always)]
+    pub(super) fn nodes<'a, const WORDS: usize>(&self, threads: &'a Slab<Entity<WORDS>>) -> RunNodes<'a, WORDS> {
+        RunNodes::new(threads, self.policy)
+    }
+
+    #[inline(always)]
+    fn hang<const WORDS: usize>(&mut self, threads: &Slab<Entity<WORDS>>, slot: Slot, entity: &Entity<WORDS>) {
+        self.stealable += u32::from(entity.is_stealable.get());
+        self.tree.insert_node(&self.nodes(threads), slot, entity);
+    }
+
+    #[inline(always)]
+    fn take_off<const WORDS: usize>(&mut self, threads: &Slab<Entity<WORDS>>, slot: Slot, entity: &Entity<WORDS>) {
+        self.stealable -= u32::from(entity.is_stealable.get());
+        self.tree.remove_node(&self.nodes(threads), slot, entity);
+    }
+
+    /// How far the first of those who may be stolen is behind V; `None` if nobody may be.
+    pub(super) fn lateness<const WORDS: usize>(&self, threads: &Slab<Entity<WORDS>>) -> Option<VirtualSpan> {
+        if self.stealable == 0 {
+            return None;
+        }
+        let first = stealable(&self.tree, &self.nodes(threads)).next()?;
+        Some(self.lag(threads[first].vruntime.get()))
+    }
+
+    /// Lets a queued entity run on other CPUs than before.
+    pub(super) fn redirect<const WORDS: usize>(
+        &mut self,
+        threads: &Slab<Entity<WORDS>>,
+        slot: Slot,
+        affinity: &CpuSet<WORDS>,
+    ) {
+        let entity = &threads[slot];
+        self.stealable -= u32::from(entity.is_stealable.get());
+        entity.set_affinity(affinity);
+        self.stealable += u32::from(entity.is_stealable.get());
+        self.tree.refresh(&self.nodes(threads), slot);
+    }
+
     /// What the queue owes a member.
     pub(super) fn lag(&self, vruntime: VirtualTime) -> VirtualSpan {
         self.mean.virtual_time().since(vruntime)
@@ -172,9 +227,40 @@ impl RunQueue {
     /// A member stops being one, with its lag stored. Not for one in the tree.
     fn leave<const WORDS: usize>(&mut self, entity: &Entity<WORDS>) {
         let (vruntime, weight) = (entity.vruntime.get(), entity.weight.get());
-        entity.lag.set(self.lag(vruntime));
+        let lag = self.lag(vruntime);
+        entity.lag.set(lag);
+        entity.place.set(self.pace().earlier_by(lag));
         self.mean.remove(vruntime, weight);
         entity.left_at.set(self.mean.virtual_time());
+    }
+
+    /// Where the queue is on the clock that all share.
+    pub(super) fn pace(&self) -> Pace {
+        self.shift.pace(self.mean.virtual_time())
+    }
+
+    /// The queue goes on from `pace` on the clock that all share.
+    pub(super) fn set_pace(&mut self, pace: Pace) {
+        self.shift = Shift::between(self.mean.virtual_time(), pace);
+    }
+
+    /// Before somebody who does not bring a place along joins: one who fills a queue that was empty for longer than
+    /// `long` says nothing about where it is.
+    pub(super) fn forget_pace_if_empty(&mut self, now: Instant, long: Duration) {
+        let was_empty = self.empty_at.is_none_or(|since| now.saturating_duration_since(since) > long);
+        if self.mean.weights() == 0 && was_empty {
+            self.shift = Shift::default();
+        }
+    }
+
+    /// The lag that an entity that was on another queue joins with. An empty queue goes on where the entity was.
+    pub(super) fn lag_of_moved<const WORDS: usize>(&mut self, entity: &Entity<WORDS>, base: Duration) -> VirtualSpan {
+        let (lag, place) = (entity.lag.get(), entity.place.get());
+        if self.mean.weights() == 0 {
+            self.set_pace(place);
+            return VirtualSpan::ZERO;
+        }
+        lag_after_move(lag, place, self.pace(), entity.weight.get(), self.mean.weights(), base)
     }
 
     /// An entity that the caller has claimed joins and waits. Since when is the caller's to set: a move ends no wait.
@@ -188,7 +274,7 @@ impl RunQueue {
         self.join(entity, lag);
         entity.joined_at_dispatch.set(self.counters.dispatches);
         entity.awaits_first_dispatch.set(true);
-        self.tree.insert(&RunNodes(threads), slot);
+        self.hang(threads, slot, entity);
         entity.home.move_to(ThreadState::Queued, self.cpu);
         self.notice(entity.claim(), threads)
     }
@@ -213,7 +299,7 @@ impl RunQueue {
     /// A queued entity leaves; the caller owns it then, as `Waking`. It goes on waiting.
     pub(super) fn dequeue<const WORDS: usize>(&mut self, threads: &Slab<Entity<WORDS>>, slot: Slot) {
         let entity = &threads[slot];
-        self.tree.remove(&RunNodes(threads), slot);
+        self.take_off(threads, slot, entity);
         self.leave(entity);
         entity.home.move_to(ThreadState::Waking, self.cpu);
     }
@@ -232,7 +318,7 @@ impl RunQueue {
             entity.begin_request();
         }
         entity.waiting_since.set(now);
-        self.tree.insert(&RunNodes(threads), current.slot);
+        self.hang(threads, current.slot, entity);
         entity.home.move_to(ThreadState::Queued, self.cpu);
         self.put_back = Some((current.slot, how));
         self.unannounced += 1;
@@ -297,13 +383,23 @@ impl RunQueue {
         threads: &Slab<Entity<WORDS>>,
         now: Instant,
     ) -> Option<Slot> {
-        let slot = first_due(&self.tree, threads, self.policy, self.mean.virtual_time())?;
-        self.tree.remove(&RunNodes(threads), slot);
+        let slot = self.first_due(threads)?;
+        self.dispatch(threads, slot, now);
+        Some(slot)
+    }
+
+    /// The one in the tree that is due first.
+    pub(super) fn first_due<const WORDS: usize>(&self, threads: &Slab<Entity<WORDS>>) -> Option<Slot> {
+        first_due(&self.tree, &self.nodes(threads), || self.mean.virtual_time())
+    }
+
+    /// An entity of the tree becomes current.
+    pub(super) fn dispatch<const WORDS: usize>(&mut self, threads: &Slab<Entity<WORDS>>, slot: Slot, now: Instant) {
         let entity = &threads[slot];
+        self.take_off(threads, slot, entity);
         end_wait(entity, now);
         let slice_end = now.saturating_add(entity.rest_of_request());
-        self.make_current(threads, slot, slice_end);
-        Some(slot)
+        self.install(threads, slot, entity, slice_end);
     }
 
     /// A member that is not in the tree becomes current, until `slice_end`.
@@ -313,22 +409,33 @@ impl RunQueue {
         slot: Slot,
         slice_end: Instant,
     ) {
-        let entity = &threads[slot];
+        self.install(threads, slot, &threads[slot], slice_end);
+    }
+
+    #[inline(always)]
+    fn install<const WORDS: usize>(
+        &mut self,
+        threads: &Slab<Entity<WORDS>>,
+        slot: Slot,
+        entity: &Entity<WORDS>,
+        slice_end: Instant,
+    ) {
         entity.home.move_to(ThreadState::Current, self.cpu);
         self.current = Some(Current { slot, slice_end });
         self.resched = false;
         self.count_dispatch(entity);
         if let Some((before, PutBack::Preempted)) = self.put_back.take()
-            && before != slot
+            && !before.is(Some(slot))
         {
             increment(&threads[before].counters.preemptions);
         }
-        if self.last_dispatched != Some(slot) {
+        if !slot.is(self.last_dispatched) {
             self.last_dispatched = Some(slot);
             self.counters.switches += 1;
         }
     }
 
+    #[inline(always)]
     fn count_dispatch<const WORDS: usize>(&mut self, entity: &Entity<WORDS>) {
         let counters = &entity.counters;
         if counters.dispatches.get() != 0 && entity.ran_on.get() != self.cpu {
@@ -375,7 +482,7 @@ impl RunQueue {
     fn is_challenged<const WORDS: usize>(&self, threads: &Slab<Entity<WORDS>>, current: Current) -> bool {
         let virtual_time = self.mean.virtual_time();
         let running = threads[current.slot].claim();
-        first_due(&self.tree, threads, self.policy, virtual_time)
+        first_due(&self.tree, &self.nodes(threads), || virtual_time)
             .is_some_and(|slot| self.policy.is_due_before(threads[slot].claim(), running, virtual_time))
     }
 
@@ -390,7 +497,7 @@ impl RunQueue {
         let entity = &threads[slot];
         let is_current = self.current.is_some_and(|current| current.slot == slot);
         if !is_current {
-            self.tree.remove(&RunNodes(threads), slot);
+            self.take_off(threads, slot, entity);
         }
         let (vruntime, old) = (entity.vruntime.get(), entity.weight.get());
         let lag = self.lag(vruntime);
@@ -400,7 +507,7 @@ impl RunQueue {
         if is_current {
             self.rekey_current(threads, now)
         } else {
-            self.tree.insert(&RunNodes(threads), slot);
+            self.hang(threads, slot, entity);
             self.notice(entity.claim(), threads).max(Notice::Rearm)
         }
     }

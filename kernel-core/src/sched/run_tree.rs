@@ -1,62 +1,106 @@
 //! The run tree: who waits on one CPU, by virtual deadline, first come first served among equals.
 //!
-//! Each node keeps two facts about its subtree: the earliest virtual run time (so that the first *eligible* entity is
-//! found in O(log n)) and the earliest among those that may be stolen (so that pinned ones hide nobody). Guarded by the
-//! queue's lock.
+//! Each node keeps two facts about its subtrees: the earliest virtual run time, so that the first *eligible* entity is
+//! found in O(log n), and whether somebody there may be stolen, so that pinned ones hide nobody. A policy under which
+//! everyone is eligible keeps only the second. Guarded by the queue's lock.
 
 use super::entity::Entity;
 use super::policy::Policy;
 use super::vtime::VirtualTime;
 use crate::slab::{Slab, Slot};
-use crate::sync::QueueOwned;
-use crate::tree::{Links, Matching, Nodes, Tree};
+use crate::sync::Pack;
+use crate::tree::{Links, Matching, Nodes, Summary, Tree};
 use core::cmp::Ordering;
 
-/// An entity's place in the run tree, and what it keeps about those below it.
-#[derive(Default)]
-pub(super) struct RunLinks {
-    tree: Links,
-    earliest: QueueOwned<VirtualTime>,
-    has_stealable: QueueOwned<bool>,
-    /// Has a meaning only if `has_stealable`.
-    earliest_stealable: QueueOwned<VirtualTime>,
-}
+/// An entity's place in the run tree.
+pub(super) type RunLinks = Links<Below>;
 
 /// A virtual deadline as a key. All keys of one tree are within 2^63 ns of each other, where this is an order.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Deadline(VirtualTime);
 
 impl Ord for Deadline {
+    #[inline(always)]
     fn cmp(&self, other: &Self) -> Ordering {
         self.0.since(other.0).as_nanos().cmp(&0)
     }
 }
 
 impl PartialOrd for Deadline {
+    #[inline(always)]
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-/// The entities as nodes of run trees.
-pub(super) struct RunNodes<'a, const WORDS: usize>(pub &'a Slab<Entity<WORDS>>);
+/// What is kept about a subtree, in one word: the earliest virtual run time, rounded down to an even number, and in the
+/// lowest bit whether anybody may be stolen. The rounding makes a search look one nanosecond further, at most in vain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Below(u64);
 
-fn stealable_below<const WORDS: usize>(entity: &Entity<WORDS>) -> Option<VirtualTime> {
-    entity.links.has_stealable.get().then(|| entity.links.earliest_stealable.get())
+impl Below {
+    const STEALABLE: u64 = 1;
+
+    fn new(earliest: VirtualTime, is_stealable: bool) -> Self {
+        Self(earliest.as_nanos() & !Self::STEALABLE | u64::from(is_stealable))
+    }
+
+    const fn earliest(self) -> VirtualTime {
+        VirtualTime::from_nanos(self.0 & !Self::STEALABLE)
+    }
+
+    const fn has_stealable(self) -> bool {
+        self.0 & Self::STEALABLE != 0
+    }
+}
+
+impl Pack for Below {
+    type Bits = u64;
+    #[inline(always)]
+    fn pack(self) -> u64 {
+        self.0
+    }
+    #[inline(always)]
+    fn unpack(bits: u64) -> Self {
+        Self(bits)
+    }
+}
+
+impl Summary for Below {
+    #[inline(always)]
+    fn and(self, other: Self) -> Self {
+        // The lowest bit decides nothing but ties, and is the same in both cases.
+        let earlier = if (self.0.wrapping_sub(other.0)).cast_signed() < 0 { self.0 } else { other.0 };
+        Self(earlier | (self.0 | other.0) & Self::STEALABLE)
+    }
+}
+
+/// The entities as nodes of the run trees of one policy.
+pub(super) struct RunNodes<'a, const WORDS: usize> {
+    threads: &'a Slab<Entity<WORDS>>,
+    policy: Policy,
+}
+
+impl<'a, const WORDS: usize> RunNodes<'a, WORDS> {
+    #[inline(always)]
+    pub(super) const fn new(threads: &'a Slab<Entity<WORDS>>, policy: Policy) -> Self {
+        Self { threads, policy }
+    }
 }
 
 impl<const WORDS: usize> Nodes for RunNodes<'_, WORDS> {
     type Node = Entity<WORDS>;
     type Key = Deadline;
+    type Summary = Below;
 
     #[inline(always)]
     fn node(&self, slot: Slot) -> &Entity<WORDS> {
-        &self.0[slot]
+        &self.threads[slot]
     }
 
     #[inline(always)]
-    fn links(entity: &Entity<WORDS>) -> &Links {
-        &entity.links.tree
+    fn links(entity: &Entity<WORDS>) -> &RunLinks {
+        &entity.links
     }
 
     #[inline(always)]
@@ -64,51 +108,40 @@ impl<const WORDS: usize> Nodes for RunNodes<'_, WORDS> {
         Deadline(entity.virtual_deadline.get())
     }
 
-    fn summarise(entity: &Entity<WORDS>, left: Option<&Entity<WORDS>>, right: Option<&Entity<WORDS>>) -> bool {
-        let own = entity.vruntime.get();
-        let mut earliest = own;
-        let mut stealable = entity.is_stealable.get().then_some(own);
-        for child in [left, right].into_iter().flatten() {
-            earliest = earliest.earlier(child.links.earliest.get());
-            stealable = match (stealable, stealable_below(child)) {
-                (Some(mine), Some(theirs)) => Some(mine.earlier(theirs)),
-                (mine, theirs) => mine.or(theirs),
-            };
-        }
-        let changed = earliest != entity.links.earliest.get() || stealable != stealable_below(entity);
-        entity.links.earliest.set(earliest);
-        entity.links.has_stealable.set(stealable.is_some());
-        entity.links.earliest_stealable.set(stealable.unwrap_or_default());
-        changed
+    #[inline(always)]
+    fn summary(&self, entity: &Entity<WORDS>) -> Below {
+        let earliest = match self.policy {
+            Policy::Wfq => VirtualTime::ZERO,
+            Policy::Eevdf => entity.vruntime.get(),
+        };
+        Below::new(earliest, entity.is_stealable.get())
     }
 }
 
 /// Who is due first in a queue that stands at `virtual_time`.
+#[inline(always)]
 pub(super) fn first_due<const WORDS: usize>(
     tree: &Tree,
-    threads: &Slab<Entity<WORDS>>,
-    policy: Policy,
-    virtual_time: VirtualTime,
+    nodes: &RunNodes<'_, WORDS>,
+    virtual_time: impl FnOnce() -> VirtualTime,
 ) -> Option<Slot> {
-    match policy {
+    match nodes.policy {
         Policy::Wfq => tree.first(),
-        Policy::Eevdf => {
-            let eligible = |vruntime| policy.is_eligible(vruntime, virtual_time);
-            let below = |entity: &Entity<WORDS>| eligible(entity.links.earliest.get());
-            let here = |entity: &Entity<WORDS>| eligible(entity.vruntime.get());
-            // V is the mean of all members rounded down, so the earliest of them is always eligible. If the one that
-            // pulls V down is the current thread, nobody in the tree may be; then the first deadline is the answer.
-            tree.first_where(&RunNodes(threads), &Matching(below, here)).or(tree.first())
-        }
+        Policy::Eevdf => first_eligible(tree, nodes, virtual_time()),
     }
 }
 
-/// The virtual run time of the most delayed entity that may be stolen.
-pub(super) fn earliest_stealable<const WORDS: usize>(
+fn first_eligible<const WORDS: usize>(
     tree: &Tree,
-    threads: &Slab<Entity<WORDS>>,
-) -> Option<VirtualTime> {
-    stealable_below(&threads[tree.root()?])
+    nodes: &RunNodes<'_, WORDS>,
+    virtual_time: VirtualTime,
+) -> Option<Slot> {
+    let eligible = |vruntime| nodes.policy.is_eligible(vruntime, virtual_time);
+    let below = |below: Below| eligible(below.earliest());
+    let here = |entity: &Entity<WORDS>| eligible(entity.vruntime.get());
+    // V is the mean of all members rounded down, so the earliest of them is always eligible. If the one that
+    // pulls V down is the current thread, nobody in the tree may be; then the first deadline is the answer.
+    tree.first_where(nodes, &Matching(below, here)).or(tree.first())
 }
 
 /// The entities that may be stolen, in the order of the policy's key. Looking at the first few costs O(log n) each.
@@ -116,7 +149,31 @@ pub(super) fn stealable<'a, const WORDS: usize>(
     tree: &Tree,
     nodes: &'a RunNodes<'a, WORDS>,
 ) -> impl Iterator<Item = Slot> {
-    let below = |entity: &Entity<WORDS>| entity.links.has_stealable.get();
-    let here = |entity: &Entity<WORDS>| entity.is_stealable.get();
-    tree.iter_where(nodes, Matching(below, here))
+    tree.iter_where(nodes, Matching(Below::has_stealable, |entity: &Entity<WORDS>| entity.is_stealable.get()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_is_about_both_sets_whatever_their_order() {
+        let (early, late) = (VirtualTime::from_nanos(u64::MAX - 3), VirtualTime::from_nanos(9));
+        for (stealable_early, stealable_late) in [(false, false), (false, true), (true, false), (true, true)] {
+            let (one, other) = (Below::new(early, stealable_early), Below::new(late, stealable_late));
+            assert_eq!(one.and(other), other.and(one));
+            assert_eq!(one.and(one), one);
+            assert_eq!(one.and(other).earliest(), VirtualTime::from_nanos(u64::MAX - 3));
+            assert_eq!(one.and(other).has_stealable(), stealable_early || stealable_late);
+        }
+    }
+
+    #[test]
+    fn a_search_may_look_one_nanosecond_too_far_and_never_overlooks() {
+        for nanoseconds in [0, 1, 7, 8, u64::MAX] {
+            let at = VirtualTime::from_nanos(nanoseconds);
+            let kept = Below::new(at, true).earliest();
+            assert!((0..=1).contains(&at.since(kept).as_nanos()));
+        }
+    }
 }

@@ -9,9 +9,10 @@
 //! sequentially consistent, so at least one of the two sees the other. An idle CPU is kicked by the one who takes it
 //! out of the set, so each is kicked once.
 
+use super::pace::Pace;
 use super::vtime::{VirtualSpan, VirtualTime};
-use crate::sync::Padded;
 use crate::sync::shim::{AtomicU64, Ordering};
+use crate::sync::{Pack, Padded};
 use alloc::boxed::Box;
 use tessera_hal::{CpuId, CpuSet, Probe, SchedHal};
 
@@ -20,6 +21,7 @@ pub(super) struct Published {
     load: AtomicU64,
     virtual_time: AtomicU64,
     lateness: AtomicU64,
+    pace: AtomicU64,
     /// Kicks that this CPU has sent.
     kicks_sent: AtomicU64,
     /// Not zero: somebody took this CPU out of the idle set so that it comes for work.
@@ -32,15 +34,17 @@ impl Published {
             load: AtomicU64::new(0),
             virtual_time: AtomicU64::new(0),
             lateness: AtomicU64::new(0),
+            pace: AtomicU64::new(Pace::UNKNOWN.pack()),
             kicks_sent: AtomicU64::new(0),
             summoned: AtomicU64::new(0),
         }
     }
 
     /// Under the CPU's queue lock.
-    pub(super) fn publish(&self, load: u64, virtual_time: VirtualTime, lateness: VirtualSpan) {
+    pub(super) fn publish(&self, load: u64, virtual_time: VirtualTime, pace: Pace, lateness: VirtualSpan) {
         self.load.store(load, Ordering::Relaxed);
         self.virtual_time.store(virtual_time.as_nanos(), Ordering::Release);
+        self.pace.store(pace.pack(), Ordering::Relaxed);
         self.lateness.store(lateness.as_nanos().cast_unsigned(), Ordering::Relaxed);
     }
 
@@ -78,7 +82,12 @@ impl Published {
         VirtualTime::from_nanos(self.virtual_time.load(Ordering::Acquire))
     }
 
-    /// How far its most delayed stealable thread is behind V, in reference-weight ns.
+    /// Where its queue is on the clock that all share.
+    pub(super) fn pace(&self) -> Pace {
+        Pace::unpack(self.pace.load(Ordering::Relaxed))
+    }
+
+    /// How far the first thread that may be stolen is behind V, in reference-weight ns.
     pub(super) fn lateness(&self) -> VirtualSpan {
         VirtualSpan::from_nanos(self.lateness.load(Ordering::Relaxed).cast_signed())
     }

@@ -146,23 +146,61 @@ impl VirtualSpan {
 }
 
 /// The virtual time that `service` is worth at `weight`: `service * 64 / weight`, with the fraction carried on.
+#[inline]
 pub fn scale(service: Duration, weight: Weight, carried: Fraction) -> (VirtualSpan, Fraction) {
-    let weight = u128::from(weight.0);
-    let numerator = u128::from(service.as_nanos()) * u128::from(REFERENCE_WEIGHT) + u128::from(carried.0);
-    let quotient = numerator / weight;
-    (VirtualSpan::clamped(quotient.cast_signed()), Fraction((numerator % weight) as u16))
+    let divisor = u64::from(weight.0);
+    match service.as_nanos().checked_mul(u64::from(REFERENCE_WEIGHT) * 2) {
+        // The usual case, in half the digits: a charge of less than four years.
+        Some(twice) => {
+            let numerator = twice / 2 + u64::from(carried.0);
+            let quotient = (numerator / divisor).cast_signed();
+            (VirtualSpan(quotient.min(VirtualSpan::LIMIT)), Fraction((numerator % divisor) as u16))
+        }
+        None => {
+            let numerator = u128::from(service.as_nanos()) * u128::from(REFERENCE_WEIGHT) + u128::from(carried.0);
+            let (quotient, rest) = (numerator / u128::from(divisor), numerator % u128::from(divisor));
+            (VirtualSpan::clamped(quotient.cast_signed()), Fraction(rest as u16))
+        }
+    }
 }
 
 /// The virtual length of a request: rounded up, so that it is never zero.
+#[inline]
 pub fn request_span(request: Duration, weight: Weight) -> VirtualSpan {
-    let numerator = u128::from(request.as_nanos().max(1)) * u128::from(REFERENCE_WEIGHT);
-    VirtualSpan::clamped(numerator.div_ceil(u128::from(weight.0)).cast_signed())
+    let nanoseconds = request.as_nanos().max(1);
+    match nanoseconds.checked_mul(u64::from(REFERENCE_WEIGHT)) {
+        Some(numerator) => {
+            VirtualSpan(numerator.div_ceil(u64::from(weight.0)).min(VirtualSpan::LIMIT.cast_unsigned()).cast_signed())
+        }
+        None => {
+            let numerator = u128::from(nanoseconds) * u128::from(REFERENCE_WEIGHT);
+            VirtualSpan::clamped(numerator.div_ceil(u128::from(weight.0)).cast_signed())
+        }
+    }
+}
+
+/// `numerator / divisor`, rounded down; one instruction in the usual case that the numerator fits a register.
+#[inline]
+pub(super) fn floor_divide(numerator: i128, divisor: u64) -> i128 {
+    match (i64::try_from(numerator), i64::try_from(divisor)) {
+        (Ok(numerator), Ok(divisor)) => i128::from(numerator.div_euclid(divisor)),
+        _ => numerator.div_euclid(i128::from(divisor)),
+    }
+}
+
+/// `numerator / divisor`, rounded toward zero.
+#[inline]
+pub(super) fn truncating_divide(numerator: i128, divisor: u64) -> i128 {
+    match (i64::try_from(numerator), i64::try_from(divisor)) {
+        (Ok(numerator), Ok(divisor)) => i128::from(numerator / divisor),
+        _ => numerator / i128::from(divisor),
+    }
 }
 
 /// A span at `old` that is worth the same service at `new`. Rounds toward zero: a debt shrinks by less than one
 /// virtual nanosecond, a credit never grows.
 pub fn rescale(span: VirtualSpan, old: Weight, new: Weight) -> VirtualSpan {
-    VirtualSpan::clamped(i128::from(span.0) * i128::from(old.0) / i128::from(new.0))
+    VirtualSpan::clamped(truncating_divide(i128::from(span.0) * i128::from(old.0), u64::from(new.0)))
 }
 
 impl Fraction {

@@ -56,6 +56,15 @@ impl Slot {
     }
 }
 
+impl Slot {
+    /// Whether `link` leads here: one comparison, where that of two options is several.
+    #[inline(always)]
+    pub(crate) fn is(self, link: Option<Self>) -> bool {
+        use crate::sync::Pack;
+        link.pack() == self.0.get()
+    }
+}
+
 impl crate::sync::Pack for Option<Slot> {
     type Bits = u32;
     #[inline(always)]

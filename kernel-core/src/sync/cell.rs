@@ -53,6 +53,24 @@ macro_rules! bits {
 }
 bits!(u8: AtomicU8, u16: AtomicU16, u32: AtomicU32, u64: AtomicU64);
 
+/// Nothing, held by nothing.
+impl Bits for () {
+    type Atomic = ();
+    fn atomic(self) {}
+    #[inline(always)]
+    fn load((): &()) {}
+    #[inline(always)]
+    fn store(self, (): &()) {}
+}
+
+impl Pack for () {
+    type Bits = ();
+    #[inline(always)]
+    fn pack(self) {}
+    #[inline(always)]
+    fn unpack((): ()) {}
+}
+
 /// A small `Copy` type that fits an integer. `unpack(pack(x)) == x`.
 pub trait Pack: Copy {
     /// The integer.

@@ -81,16 +81,22 @@ pub struct Home {
 }
 
 const TOKEN: u64 = 1 << 8;
+const CPU_SHIFT: u32 = 16;
+/// State and CPU.
+const PLACE: u64 = 0xffff << CPU_SHIFT | 0xff;
 
 impl Home {
     const fn pack(self) -> u64 {
-        (self.generation as u64) << 32 | (self.cpu.get() as u64) << 16 | (self.token as u64) << 8 | self.state as u64
+        (self.generation as u64) << 32
+            | (self.cpu.get() as u64) << CPU_SHIFT
+            | (self.token as u64) << 8
+            | self.state as u64
     }
 
     const fn unpack(word: u64) -> Self {
         Self {
             state: ThreadState::ALL[(word & 7) as usize],
-            cpu: CpuId::new((word >> 16) as u16),
+            cpu: CpuId::new((word >> CPU_SHIFT) as u16),
             token: word & TOKEN != 0,
             generation: (word >> 32) as u32,
         }
@@ -251,8 +257,16 @@ impl HomeWord {
 
     /// Moves the thread to a state and a CPU; a token stays. Only the owner, with the lock of `cpu`'s queue if the
     /// state is on a queue. Answers what was before.
+    #[inline]
     pub fn move_to(&self, state: ThreadState, cpu: CpuId) -> Home {
-        self.change(|home| Some(Home { state, cpu, ..home }))
+        let place = (u64::from(cpu.get()) << CPU_SHIFT) | state as u64;
+        let mut old = self.0.load(Ordering::Acquire);
+        loop {
+            match self.0.compare_exchange_weak(old, old & !PLACE | place, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Home::unpack(old),
+                Err(current) => old = current,
+            }
+        }
     }
 
     /// Locks the queue that the thread is on: reads the word, locks that CPU's queue with `lock`, reads again, and

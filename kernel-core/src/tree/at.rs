@@ -1,6 +1,6 @@
 //! A node that was looked up, and what can be done from there: steps, links, summaries, searches.
 
-use super::node::{Filter, Links, Nodes, Shape, Side};
+use super::node::{Filter, Links, Nodes, Shape, Side, Summary};
 use crate::slab::Slot;
 
 /// A node that was looked up.
@@ -28,7 +28,7 @@ impl<'a, N: Nodes> At<'a, N> {
     }
 
     #[inline(always)]
-    pub(super) fn links(self) -> &'a Links {
+    pub(super) fn links(self) -> &'a Links<N::Summary> {
         N::links(self.node)
     }
 
@@ -44,17 +44,8 @@ impl<'a, N: Nodes> At<'a, N> {
 
     /// On which side of its parent `child` is.
     #[inline(always)]
-    pub(super) fn side_of(self, child: Self) -> Side {
-        if self.links().left.get() == Some(child.slot) { Side::Left } else { Side::Right }
-    }
-
-    /// Makes `child` the child on `side`.
-    #[inline(always)]
-    pub(super) fn adopt(self, side: Side, child: Option<Self>) {
-        self.links().child(side).set(child.map(|child| child.slot));
-        if let Some(child) = child {
-            child.links().parent.set(Some(self.slot));
-        }
+    pub(super) fn side_of(self, child: Slot) -> Side {
+        if child.is(self.links().left.get()) { Side::Left } else { Side::Right }
     }
 
     #[inline(always)]
@@ -67,66 +58,103 @@ impl<'a, N: Nodes> At<'a, N> {
         self.links().shape.set(shape);
     }
 
-    /// Computes the summary again; answers whether it changed.
+    /// What the node itself contributes to the summaries.
     #[inline(always)]
-    pub(super) fn summarise(self, nodes: &'a N) -> bool {
-        let (left, right) = (self.child(nodes, Side::Left), self.child(nodes, Side::Right));
-        N::summarise(self.node, left.map(|left| left.node), right.map(|right| right.node))
+    pub(super) fn own(self, nodes: &'a N) -> N::Summary {
+        nodes.summary(self.node)
     }
 
-    /// As `summarise`, with one child looked up already.
+    /// The summary of the subtree here.
     #[inline(always)]
-    pub(super) fn summarise_over(self, nodes: &'a N, child: Self) -> bool {
-        match self.side_of(child) {
-            Side::Left => {
-                N::summarise(self.node, Some(child.node), self.child(nodes, Side::Right).map(|right| right.node))
+    pub(super) fn total(self, nodes: &'a N) -> N::Summary {
+        let links = self.links();
+        self.own(nodes).and(links.below(Side::Left).get()).and(links.below(Side::Right).get())
+    }
+
+    /// Takes over the child that `from` has on `its` side, with what is known about it, as the child on `side`.
+    #[inline(always)]
+    pub(super) fn adopt_from(self, nodes: &'a N, side: Side, from: Self, its: Side) {
+        let child = from.child(nodes, its);
+        self.links().child(side).set(child.map(|child| child.slot));
+        match child {
+            Some(child) => {
+                child.links().parent.set(Some(self.slot));
+                self.links().below(side).set(from.links().below(its).get());
             }
-            Side::Right => {
-                N::summarise(self.node, self.child(nodes, Side::Left).map(|left| left.node), Some(child.node))
-            }
+            None => self.links().below(side).set(self.own(nodes)),
         }
     }
 
-    /// The summary of this node has changed: computes those above again, until one stays as it was.
-    pub(super) fn propagate(self, nodes: &'a N) {
-        let mut below = self;
-        while let Some(at) = below.parent(nodes) {
-            if !at.summarise_over(nodes, below) {
+    /// Makes `child` the child on `side`.
+    #[inline(always)]
+    pub(super) fn adopt(self, nodes: &'a N, side: Side, child: Self) {
+        self.links().child(side).set(Some(child.slot));
+        self.links().below(side).set(child.total(nodes));
+        child.links().parent.set(Some(self.slot));
+    }
+
+    /// What is kept on `side` has become `summary`: tells those above, until it changes nothing there.
+    #[inline(always)]
+    pub(super) fn propagate(self, nodes: &'a N, side: Side, summary: N::Summary) {
+        let (mut at, mut side, mut summary) = (self, side, summary);
+        loop {
+            let kept = at.links().below(side);
+            if kept.get() == summary {
                 return;
             }
-            below = at;
+            kept.set(summary);
+            let Some(parent) = at.parent(nodes) else { return };
+            side = parent.side_of(at.slot);
+            summary = at.total(nodes);
+            at = parent;
         }
     }
 
     /// The first node of the subtree that may contain what `filter` wants, going left only.
     #[inline(always)]
-    pub(super) fn leftmost<F: Filter<N::Node>>(self, nodes: &'a N, filter: &F) -> Self {
+    fn leftmost<F: Filter<N>>(self, nodes: &'a N, filter: &F) -> Self {
         let mut at = self;
-        while let Some(left) = at.child(nodes, Side::Left).filter(|left| filter.may_contain(left.node)) {
+        while let Some(left) = at.links().left.get()
+            && filter.may_contain(at.links().below(Side::Left).get())
+        {
+            at = Self::new(nodes, left);
+        }
+        at
+    }
+
+    /// The first node of the subtree.
+    #[inline(always)]
+    pub(super) fn first(self, nodes: &'a N) -> Self {
+        let mut at = self;
+        while let Some(left) = at.child(nodes, Side::Left) {
             at = left;
         }
         at
     }
 
     /// The nearest ancestor in whose left subtree this node is.
-    pub(super) fn first_ancestor_after(self, nodes: &'a N) -> Option<Self> {
+    #[inline(always)]
+    fn first_ancestor_after(self, nodes: &'a N) -> Option<Self> {
         let mut at = self;
         loop {
             let parent = at.parent(nodes)?;
-            if parent.side_of(at) == Side::Left {
+            if parent.side_of(at.slot) == Side::Left {
                 return Some(parent);
             }
             at = parent;
         }
     }
 
-    /// The first accepted node after this one.
-    pub(super) fn search_after<F: Filter<N::Node>>(self, nodes: &'a N, filter: &F) -> Option<Self> {
+    /// The first accepted node after this one. Looks at what is kept about right subtrees, and about left ones only
+    /// inside of these.
+    pub(super) fn search_after<F: Filter<N>>(self, nodes: &'a N, filter: &F) -> Option<Self> {
         let mut at = self;
         loop {
-            at = match at.child(nodes, Side::Right).filter(|right| filter.may_contain(right.node)) {
-                Some(right) => right.leftmost(nodes, filter),
-                None => at.first_ancestor_after(nodes)?,
+            at = match at.links().right.get() {
+                Some(right) if filter.may_contain(at.links().below(Side::Right).get()) => {
+                    Self::new(nodes, right).leftmost(nodes, filter)
+                }
+                _ => at.first_ancestor_after(nodes)?,
             };
             if filter.accepts(at.node) {
                 return Some(at);

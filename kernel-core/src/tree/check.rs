@@ -19,6 +19,8 @@ pub enum TreeViolation {
     Summary(Slot),
     /// The first node is not the one that is remembered.
     First,
+    /// The last node is not the one that is remembered.
+    Last,
     /// There are more or fewer nodes than were inserted.
     Length,
 }
@@ -31,6 +33,7 @@ impl fmt::Display for TreeViolation {
             Self::Balance(slot) => write!(f, "node {} is out of balance", slot.index()),
             Self::Summary(slot) => write!(f, "the summary of node {} is wrong", slot.index()),
             Self::First => write!(f, "the first node is not the one that is remembered"),
+            Self::Last => write!(f, "the last node is not the one that is remembered"),
             Self::Length => write!(f, "the number of nodes is wrong"),
         }
     }
@@ -44,7 +47,7 @@ impl Tree {
     pub fn check<N: Nodes>(&self, nodes: &N) -> Result<(), TreeViolation> {
         let mut counted = 0;
         let root: Option<At<'_, N>> = At::maybe(nodes, self.root);
-        check_subtree(nodes, root, None, &mut counted)?;
+        check_subtree(nodes, root, None, true, &mut counted)?;
         if counted != self.len {
             return Err(TreeViolation::Length);
         }
@@ -60,15 +63,17 @@ impl Tree {
             }
             previous = Some(slot);
         }
-        Ok(())
+        if previous != self.last { Err(TreeViolation::Last) } else { Ok(()) }
     }
 }
 
-/// Checks a subtree and answers its height. As deep as the tree is high, so at most 1.44 log n.
+/// Checks a subtree and answers its height. `leads_to_first`: nobody looks at what its nodes keep about their left
+/// sides. As deep as the tree is high, so at most 1.44 log n.
 fn check_subtree<'a, N: Nodes>(
     nodes: &'a N,
     root: Option<At<'a, N>>,
     parent: Option<Slot>,
+    leads_to_first: bool,
     counted: &mut u32,
 ) -> Result<u32, TreeViolation> {
     let Some(at) = root else { return Ok(0) };
@@ -77,8 +82,11 @@ fn check_subtree<'a, N: Nodes>(
         return Err(TreeViolation::Parent(slot));
     }
     *counted += 1;
-    let left = check_subtree(nodes, at.child(nodes, Side::Left), Some(slot), counted)?;
-    let right = check_subtree(nodes, at.child(nodes, Side::Right), Some(slot), counted)?;
+    let [left, right] = [Side::Left, Side::Right].map(|side| at.child(nodes, side));
+    let summary = |child: Option<At<'a, N>>| child.map_or_else(|| at.own(nodes), |child| child.total(nodes));
+    let expected = [summary(left), summary(right)];
+    let left = check_subtree(nodes, left, Some(slot), leads_to_first, counted)?;
+    let right = check_subtree(nodes, right, Some(slot), false, counted)?;
     let shape = match (left, right) {
         _ if left == right => Shape::Even,
         _ if left == right + 1 => Shape::LeansLeft,
@@ -88,7 +96,8 @@ fn check_subtree<'a, N: Nodes>(
     if at.shape() != shape {
         return Err(TreeViolation::Balance(slot));
     }
-    if at.summarise(nodes) {
+    let is_exact = |side: Side, expected| at.links().below(side).get() == expected;
+    if !is_exact(Side::Right, expected[1]) || !leads_to_first && !is_exact(Side::Left, expected[0]) {
         return Err(TreeViolation::Summary(slot));
     }
     Ok(1 + left.max(right))

@@ -1,15 +1,29 @@
 //! What a tree asks of its nodes, and what a search asks of them.
 
 use crate::slab::Slot;
-use crate::sync::QueueOwned;
+use crate::sync::{Pack, QueueOwned};
+
+/// What a tree keeps about a set of nodes, so that a search can leave whole subtrees out.
+pub trait Summary: Pack + PartialEq {
+    /// The summary of both sets together. Associative, commutative, and `x.and(x) == x`.
+    fn and(self, other: Self) -> Self;
+}
+
+impl Summary for () {
+    #[inline(always)]
+    fn and(self, (): ()) {}
+}
 
 /// A node's place in a tree.
 #[derive(Debug, Default)]
-pub struct Links {
+pub struct Links<S: Summary + Default = ()> {
     pub(super) parent: QueueOwned<Option<Slot>>,
     pub(super) left: QueueOwned<Option<Slot>>,
     pub(super) right: QueueOwned<Option<Slot>>,
     pub(super) shape: QueueOwned<Shape>,
+    /// About the left subtree; without one, what the node itself contributes, which changes no sum.
+    below_left: QueueOwned<S>,
+    below_right: QueueOwned<S>,
 }
 
 /// Which subtree of a node is the higher one.
@@ -46,7 +60,7 @@ impl Side {
     }
 }
 
-impl Links {
+impl<S: Summary + Default> Links<S> {
     /// Whether the node is in a tree.
     pub fn is_linked(&self) -> bool {
         self.shape.get() != Shape::Unlinked
@@ -59,54 +73,60 @@ impl Links {
             Side::Right => &self.right,
         }
     }
+
+    #[inline(always)]
+    pub(super) fn below(&self, side: Side) -> &QueueOwned<S> {
+        match side {
+            Side::Left => &self.below_left,
+            Side::Right => &self.below_right,
+        }
+    }
 }
 
 /// Where the nodes of a tree are and what they are ordered by.
 ///
-/// Each function gets nodes that were looked up already: a step in the tree costs one look-up per node.
+/// Each function gets nodes that were looked up already: a step in the tree costs one look-up.
 pub trait Nodes {
     /// What the links stand in.
     type Node;
     /// What the nodes are ordered by. A node's key must not change while it is in the tree.
     type Key: Ord + Copy;
+    /// What is kept about subtrees; `()` if nothing is.
+    type Summary: Summary + Default;
 
     /// The node in `slot`.
     fn node(&self, slot: Slot) -> &Self::Node;
 
     /// The links of a node for this tree.
-    fn links(node: &Self::Node) -> &Links;
+    fn links(node: &Self::Node) -> &Links<Self::Summary>;
 
     /// The key of a node.
     fn key(node: &Self::Node) -> Self::Key;
 
-    /// Computes what `node` keeps about its subtree, from itself and the summaries of its children, stores it in the
-    /// node and answers whether it is another one than before.
-    #[inline(always)]
-    fn summarise(node: &Self::Node, left: Option<&Self::Node>, right: Option<&Self::Node>) -> bool {
-        let _ = (node, left, right);
-        false
-    }
+    /// What a node contributes to the summaries. When it changes while the node is in a tree, [`super::Tree::refresh`]
+    /// must be told.
+    fn summary(&self, node: &Self::Node) -> Self::Summary;
 }
 
-/// What a search looks for among nodes of type `N`.
-pub trait Filter<N> {
-    /// Whether anything below `node`, itself included, may be wanted. False leaves the whole subtree out.
-    fn may_contain(&self, node: &N) -> bool;
+/// What a search looks for among the nodes of `N`.
+pub trait Filter<N: Nodes> {
+    /// Whether any of the nodes that this is the summary of may be wanted. False leaves them all out.
+    fn may_contain(&self, summary: N::Summary) -> bool;
     /// Whether `node` itself is wanted.
-    fn accepts(&self, node: &N) -> bool;
+    fn accepts(&self, node: &N::Node) -> bool;
 }
 
-/// A [`Filter`] of two closures: about a subtree, about a node.
+/// A [`Filter`] of two closures: about a summary, about a node.
 #[derive(Clone, Copy, Debug)]
 pub struct Matching<S, A>(pub S, pub A);
 
-impl<N, S: Fn(&N) -> bool, A: Fn(&N) -> bool> Filter<N> for Matching<S, A> {
+impl<N: Nodes, S: Fn(N::Summary) -> bool, A: Fn(&N::Node) -> bool> Filter<N> for Matching<S, A> {
     #[inline(always)]
-    fn may_contain(&self, node: &N) -> bool {
-        (self.0)(node)
+    fn may_contain(&self, summary: N::Summary) -> bool {
+        (self.0)(summary)
     }
     #[inline(always)]
-    fn accepts(&self, node: &N) -> bool {
+    fn accepts(&self, node: &N::Node) -> bool {
         (self.1)(node)
     }
 }
@@ -115,11 +135,13 @@ impl<N, S: Fn(&N) -> bool, A: Fn(&N) -> bool> Filter<N> for Matching<S, A> {
 #[derive(Clone, Copy, Debug)]
 pub struct Everything;
 
-impl<N> Filter<N> for Everything {
-    fn may_contain(&self, _: &N) -> bool {
+impl<N: Nodes> Filter<N> for Everything {
+    #[inline(always)]
+    fn may_contain(&self, _: N::Summary) -> bool {
         true
     }
-    fn accepts(&self, _: &N) -> bool {
+    #[inline(always)]
+    fn accepts(&self, _: &N::Node) -> bool {
         true
     }
 }

@@ -2,6 +2,7 @@
 
 use super::version::Version;
 use crate::process;
+use crate::workspace;
 
 /// The oldest QEMU that emulates an x2APIC without KVM.
 pub const OLDEST_QEMU: Version = Version::new(9, 0, 0);
@@ -53,9 +54,27 @@ pub fn has_capnp() -> bool {
     process::find("capnp").is_some()
 }
 
+/// The version of a crate that `Cargo.lock` has settled on.
+pub fn locked_version(name: &str) -> Option<String> {
+    version_in(&std::fs::read_to_string(workspace::root().join("Cargo.lock")).ok()?, name)
+}
+
+fn version_in(lock: &str, name: &str) -> Option<String> {
+    let entry = lock.split("[[package]]").find(|entry| entry.contains(&format!("name = \"{name}\"\n")))?;
+    let version = entry.lines().find_map(|line| line.strip_prefix("version = \""))?;
+    Some(version.trim_end_matches('"').to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_locked_version_is_that_of_the_crate_with_exactly_this_name() {
+        let lock = "[[package]]\nname = \"one-more\"\nversion = \"1.0.0\"\n\n[[package]]\nname = \"one\"\nversion = \"2.3.4\"\n";
+        assert_eq!(version_in(lock, "one").as_deref(), Some("2.3.4"));
+        assert_eq!(version_in(lock, "on"), None);
+    }
 
     #[test]
     fn an_old_emulator_is_told_from_an_absent_one() {

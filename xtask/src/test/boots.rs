@@ -12,41 +12,61 @@ use qemu_targets::qemu::{Accelerator, Ending, Launch, Limits, Outcome};
 use super::hostile::{self, Defect};
 use super::kernels::Kernels;
 use super::runner::{Phase, Step};
-use crate::boot::{self, Apic, Architecture, Switches};
+use super::{targets, trees};
+use crate::boot::{self, Apic, Architecture, Gic, Switches};
 use crate::build::Artifacts;
 use crate::trial;
 use crate::workspace::Target;
 
-/// Sizes of machine on which the HAL suite runs.
-const SIZES: [u16; 3] = [1, 2, 4];
-
 /// All phases of this kind.
 pub fn phases(kernels: &Kernels) -> Vec<Phase> {
-    let mut steps = conformance(kernels);
-    steps.extend(bad_options(kernels));
-    steps.extend(impossible_machines(kernels));
-    steps.extend(bad_initrds(kernels));
-    steps.extend(bad_programs(kernels));
-    steps.push(panic_step(kernels));
+    let few = [(Apic::Xapic, 1), (Apic::X2apic, 2), (Apic::Xapic, 4), (Apic::X2apic, 4)];
+    let mut steps: Vec<Step> = few.into_iter().map(|(apic, cpus)| conformance(kernels, q35(apic, cpus))).collect();
+    let few = [(Gic::Two, 2), (Gic::Three, 1), (Gic::Two, 4), (Gic::Three, 4)];
+    steps.extend(few.into_iter().map(|(gic, cpus)| conformance(kernels, virt(gic, cpus, false))));
+    // Some of each kind: the rest of what is refused is decided by code that the tests on the host drive.
+    steps.extend(refusals(kernels).into_iter().step_by(5));
+    steps.extend(trees::some(kernels));
+    steps.extend(Target::ALL.map(|target| panic_step(kernels, target)));
     // Nothing here is judged by time, so two machines may share the host.
     vec![Phase::new(2, steps)]
 }
 
-fn conformance(kernels: &Kernels) -> Vec<Step> {
-    let mut machines = Vec::new();
-    for cpus in SIZES {
-        for apic in [Apic::Xapic, Apic::X2apic] {
-            let switches = Switches { cpus: Some(cpus), apic: Some(apic), ..Switches::default() };
-            machines.push((format!("HAL contract on q35, {apic}, {cpus} CPUs"), switches));
+/// The HAL suite at all sizes on every interrupt controller and entry level, and everything that a kernel must refuse.
+pub fn full(kernels: &Kernels) -> Vec<Phase> {
+    let mut steps = Vec::new();
+    for cpus in [1, 2, 4] {
+        steps.extend([Apic::Xapic, Apic::X2apic].map(|apic| conformance(kernels, q35(apic, cpus))));
+        for virtualization in [false, true] {
+            steps.extend([Gic::Two, Gic::Three].map(|gic| conformance(kernels, virt(gic, cpus, virtualization))));
         }
     }
-    let arm = Switches { cpus: Some(1), arch: Architecture::Aarch64, ..Switches::default() };
-    machines.push(("HAL contract on virt, 1 CPU".to_owned(), arm));
-    let step = |(name, switches): (String, Switches)| {
-        let kernels = kernels.clone();
-        Step::with_remark(name, move || conforms(&kernels, &switches))
-    };
-    machines.into_iter().map(step).collect()
+    steps.extend(refusals(kernels));
+    steps.extend(trees::all(kernels));
+    vec![Phase::new(2, steps)]
+}
+
+fn q35(apic: Apic, cpus: u16) -> Switches {
+    Switches { cpus: Some(cpus), apic: Some(apic), ..Switches::default() }
+}
+
+fn virt(gic: Gic, cpus: u16, virtualization: bool) -> Switches {
+    Switches { cpus: Some(cpus), arch: Architecture::Aarch64, gic: Some(gic), virtualization, ..Switches::default() }
+}
+
+/// Everything that a kernel must refuse.
+fn refusals(kernels: &Kernels) -> Vec<Step> {
+    let mut steps = bad_options(kernels);
+    steps.extend(impossible_machines(kernels));
+    steps.extend(bad_initrds(kernels));
+    steps.extend(bad_programs(kernels));
+    steps
+}
+
+fn conformance(kernels: &Kernels, switches: Switches) -> Step {
+    let kernels = kernels.clone();
+    let name = targets::title("HAL contract", &switches);
+    Step::with_remark(name, move || conforms(&kernels, &switches))
 }
 
 fn conforms(kernels: &Kernels, switches: &Switches) -> Result<String> {
@@ -161,27 +181,38 @@ fn bad_programs(kernels: &Kernels) -> Vec<Step> {
 }
 
 /// A panic in the middle of a run, while other CPUs run user programs.
-fn panic_step(kernels: &Kernels) -> Step {
+fn panic_step(kernels: &Kernels, target: Target) -> Step {
     let kernels = kernels.clone();
-    Step::new("a panic has last words", move || {
-        let artifacts = kernels.get(Target::X86_64)?;
-        let mut launch = Launch::new(boot::machine(Target::X86_64), artifacts.kernel.clone());
+    Step::new(format!("a panic has last words on {}", target.platform()), move || {
+        let artifacts = kernels.get(target)?;
+        let mut launch = Launch::new(boot::machine(target), artifacts.kernel.clone());
         launch.cpus = 2;
         launch.options = "mode=panic".to_owned();
-        launch.initrd = Some(file("panic", &smoke_initrd(artifacts, None)?)?);
+        launch.initrd = Some(file(&format!("panic {}", target.platform()), &smoke_initrd(artifacts, None)?)?);
         let (outcome, lines) = boot::collect(&launch, SHORT)?;
-        check_last_words(&outcome, &lines)
+        check_last_words(&outcome, &lines, root_register(target))
     })
 }
 
+/// The register with the root of translations, as the last words name it.
+const fn root_register(target: Target) -> &'static str {
+    match target {
+        Target::X86_64 => "cr3 ",
+        Target::Aarch64 => "ttbr1 ",
+    }
+}
+
 /// Where, which CPU, which thread, and by which functions; then a failing status.
-fn check_last_words(outcome: &Outcome, lines: &[String]) -> Result<()> {
+fn check_last_words(outcome: &Outcome, lines: &[String], root: &str) -> Result<()> {
     ensure!(outcome.ending == Ending::Failure, "the status is not a failure: {}", outcome.report());
     let panic = lines.iter().position(|line| line.contains("panic: a program has exited"));
     let words = lines[panic.with_context(|| format!("no panic: {}", outcome.report()))?..].join("\n");
-    for expected in ["kernel/src/kernel.rs:", "CPU ", "thread 0 (smoke.0)", "cr3 ", "cpu_loop::"] {
+    for expected in ["kernel/src/kernel.rs:", "CPU ", root, "cpu_loop::"] {
         ensure!(words.contains(expected), "the last words do not name `{expected}`: {words}");
     }
+    // Which of the two exits first is the host's choice.
+    let has_thread = ["thread 0 (smoke.0)", "thread 1 (sleeper.0)"].iter().any(|thread| words.contains(thread));
+    ensure!(has_thread, "the last words name no thread: {words}");
     Ok(())
 }
 
@@ -196,10 +227,10 @@ pub(super) fn smoke_initrd(artifacts: &Artifacts, defect: Option<Defect>) -> Res
 }
 
 /// For boots that should end at once.
-const SHORT: Limits = Limits { silence: Duration::from_secs(30), total: Duration::from_secs(60) };
+pub(super) const SHORT: Limits = Limits { silence: Duration::from_secs(30), total: Duration::from_secs(60) };
 
 /// One line that names the trouble, no panic, and a failing status.
-fn check_refusal(outcome: &Outcome, lines: &[String], expected: &str) -> Result<()> {
+pub(super) fn check_refusal(outcome: &Outcome, lines: &[String], expected: &str) -> Result<()> {
     let errors: Vec<&String> = lines.iter().filter(|line| line.starts_with("tessera: error: ")).collect();
     let report = || outcome.report();
     ensure!(outcome.ending == Ending::Failure, "not refused: {}", report());
@@ -273,12 +304,12 @@ mod tests {
             "  cr3 0000000000201000",
             "  0xffffffff80212345 kernel::cpu_loop::CpuLoop::run",
         ];
-        assert!(check_last_words(&outcome(Ending::Failure), &lines(&good)).is_ok());
-        assert!(check_last_words(&outcome(Ending::Success), &lines(&good)).is_err());
+        assert!(check_last_words(&outcome(Ending::Failure), &lines(&good), "cr3 ").is_ok());
+        assert!(check_last_words(&outcome(Ending::Success), &lines(&good), "cr3 ").is_err());
         for missing in 0..good.len() {
             let mut bad = lines(&good);
             bad.remove(missing);
-            assert!(check_last_words(&outcome(Ending::Failure), &bad).is_err(), "without {}", good[missing]);
+            assert!(check_last_words(&outcome(Ending::Failure), &bad, "cr3 ").is_err(), "without {}", good[missing]);
         }
     }
 

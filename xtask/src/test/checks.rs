@@ -26,6 +26,9 @@ const HOST_PACKAGES: [&str; 11] = [
     "xtask",
 ];
 
+/// Packages that kernels of other people build on.
+const PUBLISHED: [&str; 3] = ["tessera-abi", "tessera-hal", "kernel-core"];
+
 /// Packages of the programs; the libraries below them are linted and built with them.
 const PROGRAM_PACKAGES: [&str; 3] = ["tessera-rt", "services", "demos"];
 
@@ -58,6 +61,8 @@ pub fn phases(toolchain: Toolchain, kernels: &Kernels) -> Vec<Phase> {
             steps.push(cargo_step(&format!("lints of the {what} for {}", target.triple()), toolchain, &arguments, &[]));
         }
     }
+    let benches = ["clippy", "--quiet", "--all-targets", "--package", "kernel-core-bench", "--", "-D", "warnings"];
+    steps.push(cargo_step("lints of the benches", toolchain, &benches, &[]));
     steps.push(test_step("tests on the host", toolchain, &with_host_packages(&[], &[]), &[]));
     // What the programs' libraries decide is tested on the host; their binaries are for the bare machine alone.
     let libraries = ["--lib", "--package", "tessera-rt", "--features", "tessera-rt/heap", "--package", "services"];
@@ -71,6 +76,7 @@ pub fn phases(toolchain: Toolchain, kernels: &Kernels) -> Vec<Phase> {
     // Once more without debug assertions, as in the kernel, and with a million steps of random traces.
     let release = ["--package", "kernel-core", "--release"];
     steps.push(test_step("decision core, release", toolchain, &release, &[("TESSERA_TRACE_STEPS", "1000000")]));
+    steps.extend(reuse(toolchain));
     for checker in ["loom", "shuttle"] {
         let test = if checker == "loom" { "loom_models" } else { "shuttle_dispatcher" };
         let arguments = [&release[..], &["--test", test]].concat();
@@ -80,6 +86,23 @@ pub fn phases(toolchain: Toolchain, kernels: &Kernels) -> Vec<Phase> {
     steps.extend(documents(toolchain));
     steps.extend(kernels.steps());
     vec![Phase::new(WORKERS, steps)]
+}
+
+/// What other people's kernels rely on: the decision core alone on bare machines, the example, and the packages.
+fn reuse(toolchain: Toolchain) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for target in Target::ALL {
+        let arguments = ["build", "--quiet", "--package", "kernel-core", "--target", target.triple()];
+        steps.push(cargo_step(&format!("decision core alone for {}", target.triple()), toolchain, &arguments, &[]));
+    }
+    let example = ["run", "--quiet", "--package", "kernel-core", "--example", "host_kernel"];
+    steps.push(cargo_step("decision core in a foreign kernel", toolchain, &example, &[]));
+    // Without building them again: the packages hold what was built above. Their dependencies on each other are found
+    // in the workspace, since nothing is published.
+    let mut package = vec!["package", "--quiet", "--allow-dirty", "--no-verify"];
+    package.extend(PUBLISHED.iter().flat_map(|name| ["--package", *name]));
+    steps.push(cargo_step("packages of the decision core", toolchain, &package, &[]));
+    steps
 }
 
 /// rustdoc without warnings: host crates for the host, the rest for its own machine.

@@ -1,10 +1,8 @@
 //! Attributes changed in any state, and threads ended from outside.
 
 use super::super::entity::{Entity, ThreadId};
-use super::super::placement::lag_after_sleep;
 use super::super::queue::{Notice, RunQueue};
-use super::super::run_tree::RunNodes;
-use super::super::vtime::{VirtualSpan, Weight, rescale};
+use super::super::vtime::Weight;
 use super::{AttributeError, Dispatcher, Guard, StaleThread, Terminated, check_request};
 use crate::slab::{Slot, Stale};
 use crate::sync::shim::relax;
@@ -75,8 +73,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
     fn redirect_queued(&self, mut queue: Guard<'_, H>, slot: Slot, affinity: &CpuSet<WORDS>) {
         let (cpu, entity) = (queue.cpu, &self.threads[slot]);
         if affinity.contains(cpu) && queue.online {
-            entity.set_affinity(affinity);
-            queue.tree.refresh(&RunNodes(&self.threads), slot);
+            queue.redirect(&self.threads, slot, affinity);
             self.announce(queue, Notice::Nothing);
             self.kick_idle(affinity, cpu);
             return;
@@ -141,27 +138,15 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         }
     }
 
-    /// Takes what a blocked thread has repaid of its debt off its lag, before its weight changes what that is worth.
-    fn repay_debt(&self, entity: &Entity<WORDS>, last_cpu: CpuId) {
-        let left_queue = self.published(last_cpu).virtual_time();
-        let advanced = left_queue.since(entity.left_at.get());
-        if entity.lag.get() < VirtualSpan::ZERO && advanced > VirtualSpan::ZERO {
-            entity.lag.update(|lag| lag_after_sleep(lag, advanced, VirtualSpan::ZERO));
-            entity.left_at.set(left_queue);
-        }
-    }
-
     /// Applies `change`, which answers the weight that was, to a thread in any state.
     fn change(&self, thread: ThreadId, change: impl Fn(&Entity<WORDS>) -> Weight) -> Result<(), AttributeError> {
         let _masked = Masked::new(&self.hal);
         let (entity, slot, owned) = self.own(thread)?;
         match owned {
             Owned::Claimed { last_cpu } => {
-                self.repay_debt(entity, last_cpu);
+                entity.repay(self.published(last_cpu).virtual_time());
                 let old = change(entity);
-                let new = entity.weight.get();
-                entity.lag.update(|lag| rescale(lag, old, new));
-                entity.fraction.update(|fraction| fraction.rescale(old, new));
+                entity.keep_service(old);
                 self.give_back(entity, slot, last_cpu);
             }
             Owned::OnQueue(mut queue, _) => {

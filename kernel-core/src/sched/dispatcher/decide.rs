@@ -5,7 +5,7 @@ use super::super::balance::{CANDIDATES, Search};
 use super::super::entity::ThreadId;
 use super::super::next_event::Reasons;
 use super::super::queue::{Notice, PutBack};
-use super::super::run_tree::{RunNodes, stealable};
+use super::super::run_tree::stealable;
 use super::{Dispatcher, Guard, Next};
 use crate::slab::Slot;
 use crate::sync::{Blocking, ThreadState, WakeClaim};
@@ -34,7 +34,8 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         }
     }
 
-    /// The current thread gives up the rest of its slice.
+    /// The current thread gives up the rest of its slice to the one that is due next, if anybody waits: that one runs
+    /// even if the current thread, asked again, would be due before it.
     pub fn yield_current(&self) -> Next {
         let (mut queue, now) = self.lock_current();
         let stays = queue.current.is_some_and(|current| {
@@ -42,7 +43,11 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             entity.home.read().state == ThreadState::Current && entity.may_run_on(queue.cpu) && queue.online
         });
         if stays {
+            let next = queue.first_due(&self.threads);
             queue.put_current_back(&self.threads, PutBack::RequestOver, now);
+            if let Some(next) = next {
+                queue.dispatch(&self.threads, next, now);
+            }
         }
         self.conclude(queue, now)
     }
@@ -269,7 +274,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         if waiters == 0 || self.idle.among(&CpuSet::ALL).is_empty() {
             return;
         }
-        let nodes = RunNodes(&self.threads);
+        let nodes = queue.nodes(&self.threads);
         let candidates = stealable(&queue.tree, &nodes).take(CANDIDATES);
         let summoned = candidates.filter(|&slot| self.kick_idle(&self.threads[slot].affinity(), queue.cpu));
         summoned.take(waiters as usize).for_each(drop);
@@ -280,6 +285,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         let cpu = queue.cpu;
         queue.ledger.switch_to_thread(false);
         self.publish(&mut queue);
+        queue.empty_at = Some(now);
         let round = queue.search_round;
         if queue.online {
             queue.in_idle_set = true;
@@ -325,7 +331,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             return None;
         }
         queue.counters.steals += 1;
-        let lag = self.threads[slot].lag.get();
+        let lag = queue.lag_of_moved(&self.threads[slot], self.config.base_request);
         let _ = queue.enqueue(&self.threads, slot, lag);
         Some(queue)
     }

@@ -29,7 +29,6 @@ use super::entity::{Attributes, Entity, ThreadId};
 use super::next_event::Sources;
 use super::policy::{Policy, class_request};
 use super::queue::RunQueue;
-use super::run_tree::earliest_stealable;
 use super::summary::{Domains, OnlineSet, Published, SharedSet};
 use super::vtime::VirtualSpan;
 use crate::slab::{InsertError, Slab, Slot, Stale};
@@ -345,12 +344,13 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
 
     /// Lets others see what has become of a queue. Under its lock.
     pub(super) fn publish(&self, queue: &mut RunQueue) {
-        let stealable = earliest_stealable(&queue.tree, &self.threads);
-        let lateness = stealable.map_or(VirtualSpan::ZERO, |vruntime| queue.lag(vruntime));
+        let lateness = queue.lateness(&self.threads);
         self.hal.probe(Probe::SharedWrite { owner: Some(queue.cpu) });
-        self.published(queue.cpu).publish(queue.mean.weights(), queue.mean.virtual_time(), lateness);
-        if stealable.is_some() != queue.in_waiting_set {
-            queue.in_waiting_set = stealable.is_some();
+        let (load, virtual_time) = (queue.mean.weights(), queue.mean.virtual_time());
+        let pace = queue.shift.pace(virtual_time);
+        self.published(queue.cpu).publish(load, virtual_time, pace, lateness.unwrap_or(VirtualSpan::ZERO));
+        if lateness.is_some() != queue.in_waiting_set {
+            queue.in_waiting_set = lateness.is_some();
             match queue.in_waiting_set {
                 true => self.waiting.insert(&self.hal, queue.cpu),
                 false => self.waiting.remove(&self.hal, queue.cpu),

@@ -82,6 +82,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             queue.bring_up_to_date(&self.threads, now);
             let lag = self.arriving_lag(&mut queue, entity, slot, arrival);
             if !matches!(arrival, Arrival::Moved { .. }) {
+                queue.forget_pace_if_empty(now, self.config.grid);
                 entity.waiting_since.set(now);
             }
             let notice = queue.enqueue(&self.threads, slot, lag);
@@ -97,7 +98,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         match arrival {
             Arrival::Started { .. } => queue.ended_debt.take(entity.weight.get(), queue.mean.virtual_time()),
             Arrival::Woken { last_cpu } => self.lag_of_woken(queue, slot, last_cpu),
-            Arrival::Moved { .. } => entity.lag.get(),
+            Arrival::Moved { .. } => queue.lag_of_moved(entity, self.config.base_request),
         }
     }
 

@@ -1,0 +1,44 @@
+//! `cargo xtask bench`: what scheduling decisions cost, beside other ready queues, as one table.
+//!
+//! Instructions are counted under Callgrind, times are measured by criterion and printed as ratios only. Valgrind and
+//! the runner that drives it are installed first if they are not there.
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::process;
+use crate::setup;
+use crate::toolchain::Toolchain;
+use crate::workspace;
+
+const PACKAGE: &str = "kernel-core-bench";
+
+/// What to measure.
+#[derive(Args, Clone, Debug)]
+pub struct Arguments {
+    /// Only count instructions: exact, and not disturbed by what else the machine does
+    #[arg(long)]
+    instructions_only: bool,
+}
+
+/// Measures and prints the table.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let toolchain = setup::ensure()?;
+    setup::ensure_bench_tools(toolchain)?;
+    measure(toolchain, "instructions", &["--save-summary=json"])?;
+    if !arguments.instructions_only {
+        measure(toolchain, "time", &[])?;
+    }
+    let mut table = toolchain.cargo();
+    table.args(["run", "--quiet", "--release", "--package", PACKAGE, "--bin", "bench-table"]);
+    table.arg(workspace::target_folder());
+    print!("{}", String::from_utf8_lossy(&process::capture(&mut table)?.stdout));
+    Ok(())
+}
+
+fn measure(toolchain: Toolchain, bench: &str, arguments: &[&str]) -> Result<()> {
+    println!("bench: measuring {bench} (this takes some minutes).");
+    let mut command = toolchain.cargo();
+    command.args(["bench", "--quiet", "--package", PACKAGE, "--bench", bench, "--"]).args(arguments);
+    process::capture(&mut command).map(drop)
+}
