@@ -1,7 +1,6 @@
 //! Where a thread stands: what a person asks who wonders why it does not run.
 
 use super::super::entity::ThreadId;
-use super::super::run_tree::RunNodes;
 use super::change::Owned;
 use super::{Dispatcher, StaleThread};
 use crate::sync::{Masked, ThreadState};
@@ -37,7 +36,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
                 Ok(Position { state, cpu: last_cpu, ahead: 0, is_least: false, waiting_since: None })
             }
             Owned::OnQueue(queue, state @ ThreadState::Queued) => {
-                let nodes = RunNodes(&self.threads);
+                let nodes = queue.nodes(&self.threads);
                 let looked = queue.tree.iter(&nodes).take(MOST_AHEAD as usize).position(|other| other == slot);
                 let runs = u32::from(queue.current.is_some());
                 let waiting = looked.map_or(MOST_AHEAD, |place| place as u32);
