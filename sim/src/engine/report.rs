@@ -125,7 +125,7 @@ impl<const W: usize> Engine<'_, W> {
             max_consecutive_slices: measured.max_consecutive,
             lag_ns: Range { min: measured.lag.min.round() as i64, max: measured.lag.max.round() as i64 },
             period_drift_ns: seldom.period_drift_ns(),
-            cpu_runtime_ns: measured.per_cpu.dense(self.cpus.len()),
+            cpu_runtime_ns: measured.by_cpu(self.cpus.len(), &seldom),
             wake_latency_ns: Latency::of(measured.wake_latencies),
             jobs: measured.jobs,
             deadline_misses: seldom.misses,
