@@ -370,7 +370,7 @@ impl SchedHal for FakeMachine {
             }
             Probe::SharedWrite { owner: Some(owner) } if owner != this => count(&cpu.counters.remote_writes),
             Probe::SharedWrite { .. } => count(&cpu.counters.shared_writes),
-            Probe::Unlocked { .. } => {}
+            Probe::Unlocked { .. } | Probe::Searching { .. } => {}
         }
     }
 }

@@ -34,6 +34,13 @@ pub enum Probe {
         /// The CPU on whose cache line the word stands; `None` for a word of several CPUs.
         owner: Option<CpuId>,
     },
+    /// It has nothing to run and looks for work on a level of nearness.
+    Searching {
+        /// The level; a search begins at 0.
+        level: usize,
+        /// Cache lines that others write and that it reads there.
+        lines: usize,
+    },
 }
 
 /// How many ranks of locks there can be.
@@ -81,7 +88,7 @@ impl LockLedger {
                 self.add(rank, u8::MAX);
                 Ok(())
             }
-            Probe::SharedWrite { .. } => Ok(()),
+            Probe::SharedWrite { .. } | Probe::Searching { .. } => Ok(()),
         }
     }
 

@@ -129,7 +129,7 @@ enum Step {
 
 impl Program {
     fn step(&self) -> Step {
-        std::hint::black_box((0..20_000_u64).fold(0, |sum, number| sum ^ std::hint::black_box(number)));
+        std::hint::black_box((0..2_000_u64).fold(0, |sum, number| sum ^ std::hint::black_box(number)));
         let mut done = self.done.lock().expect("not poisoned");
         done.0 += 1;
         if done.0 < self.steps {
@@ -228,7 +228,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let program = |name, bursts, steps, sleep| Program { name, bursts, steps, sleep, done: Mutex::default() };
     let sleep = Some(Duration::from_millis(5));
     let programs =
-        vec![program("heavy", 1, 4_000, None), program("light", 1, 2_000, None), program("sleeper", 20, 20, sleep)];
+        vec![program("heavy", 1, 1_000, None), program("light", 1, 1_000, None), program("sleeper", 10, 10, sleep)];
     let live = AtomicUsize::new(programs.len());
     let dispatcher = Dispatcher::new(machine, Config::new(CPUS))?;
     let kernel = Kernel { machine, dispatcher, programs, live, ended: Mutex::default() };

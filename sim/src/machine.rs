@@ -9,7 +9,7 @@ use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tessera_hal::{
-    ArmError, Clockevent, CpuId, CpuTopology, Duration, Instant, InterruptState, IrqLine, RequestWord, Route,
+    ArmError, Clockevent, CpuId, CpuTopology, Duration, Instant, InterruptState, IrqLine, Probe, RequestWord, Route,
     RouteError, SchedHal,
 };
 
@@ -45,6 +45,17 @@ struct Shared {
     /// CPUs that were kicked and that the engine has not looked at since.
     kicked: Mutex<Vec<CpuId>>,
     any_kicked: AtomicBool,
+    searches: AtomicU64,
+    searched_lines: AtomicU64,
+}
+
+/// What CPUs that had nothing to run looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Searches {
+    /// How often one looked for work elsewhere.
+    pub count: u64,
+    /// Cache lines of others that were read for it, in all.
+    pub lines: u64,
 }
 
 /// A machine in virtual time. See the module.
@@ -63,6 +74,8 @@ impl SimMachine {
             cpus: std::iter::repeat_with(cpu).take(cpus).collect(),
             kicked: Mutex::new(Vec::new()),
             any_kicked: AtomicBool::new(false),
+            searches: AtomicU64::new(0),
+            searched_lines: AtomicU64::new(0),
         }))
     }
 
@@ -116,6 +129,14 @@ impl SimMachine {
     /// Whether any CPU has requests that it has not taken.
     pub fn has_requests(&self) -> bool {
         self.0.cpus.iter().any(|cpu| cpu.word.is_pending())
+    }
+
+    /// How often a CPU had nothing to run and looked for work elsewhere.
+    pub fn searches(&self) -> Searches {
+        Searches {
+            count: self.0.searches.load(Ordering::Relaxed),
+            lines: self.0.searched_lines.load(Ordering::Relaxed),
+        }
     }
 
     fn kicked(&self) -> MutexGuard<'_, Vec<CpuId>> {
@@ -179,4 +200,15 @@ impl SchedHal for SimMachine {
     }
 
     fn idle(&self) {}
+
+    #[inline(always)]
+    fn probe(&self, probe: Probe) {
+        let add = |counter: &AtomicU64, number: u64| {
+            counter.store(counter.load(Ordering::Relaxed) + number, Ordering::Relaxed);
+        };
+        if let Probe::Searching { level, lines } = probe {
+            add(&self.0.searches, u64::from(level == 0));
+            add(&self.0.searched_lines, lines as u64);
+        }
+    }
 }

@@ -33,10 +33,10 @@ fn events() -> impl Strategy<Value = String> {
 
 fn tessera(cpus: u16) -> impl Strategy<Value = String> {
     let classes = ["interactive", "normal", "batch", "ipcServer"];
-    (1_u32..2000, prop::sample::select(classes.to_vec()), 0_u32..40_000, 0..cpus, any::<bool>(), 1_u32..10_000).prop_map(
+    (1_u32..2000, prop::sample::select(classes.to_vec()), 0_u32..9_000, 0..cpus, any::<bool>(), 1_u32..10_000).prop_map(
         |(weight, class, arrive, cpu, leaves, changed)| {
-            let exit = if leaves { format!(", \"exit_us\": {}", arrive + 30_000) } else { String::new() };
-            let change = format!("{{\"at_us\": {}, \"weight\": {changed}, \"cpus\": [{cpu}]}}", arrive + 10_000);
+            let exit = if leaves { format!(", \"exit_us\": {}", arrive + 9_000) } else { String::new() };
+            let change = format!("{{\"at_us\": {}, \"weight\": {changed}, \"cpus\": [{cpu}]}}", arrive + 3_000);
             format!(
                 "\"tessera\": {{\"weight\": {weight}, \"class\": \"{class}\", \"arrive_us\": {arrive}{exit}, \"changes\": [{change}]}}"
             )
@@ -62,7 +62,7 @@ fn workloads() -> impl Strategy<Value = String> {
                 };
                 let tasks: Vec<String> = tasks.iter().enumerate().map(task).collect();
                 format!(
-                    "{{\"global\": {{\"duration\": 0.05, \"tessera\": {{{machine}}}}}, \"tasks\": {{{}, \
+                    "{{\"global\": {{\"duration\": 0.02, \"tessera\": {{{machine}}}}}, \"tasks\": {{{}, \
                      \"child\": {{\"instance\": 0, \"loop\": 2, \"run\": 90, \"sleep\": 50}}}}}}",
                     tasks.join(", ")
                 )

@@ -13,7 +13,7 @@ use super::vtime::VirtualSpan;
 use crate::slab::Slot;
 use crate::sync::shim::relax;
 use crate::sync::{Masked, SpinGuard};
-use tessera_hal::{CpuId, CpuSet, Requests, SchedHal};
+use tessera_hal::{CpuId, CpuSet, Probe, Requests, SchedHal};
 
 /// Queues that a search looks at on each level.
 pub(super) const QUEUES_PER_LEVEL: usize = 8;
@@ -75,9 +75,12 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
     pub(super) fn search(&self, thief: CpuId, this_round: u32) -> Search {
         let round = this_round as usize;
         let mut bound = Bound { candidates: CANDIDATES, skip: round * CANDIDATES, contended: false, given_up: false };
-        for ring in self.domains.rings(thief) {
+        for (level, ring) in self.domains.rings(thief).iter().enumerate() {
             let victims = self
                 .victims(&self.waiting.among(ring), round, |cpu| core::cmp::Reverse(self.published(cpu).lateness()));
+            // The words of the waiting set that the ring touches, and what each victim publishes.
+            let words = ring.words().iter().filter(|&&word| word != 0).count();
+            self.hal().probe(Probe::Searching { level, lines: words + victims.iter().count() });
             bound.given_up |= victims.more;
             for victim in victims.iter() {
                 if let Some(slot) = self.take_from(victim, &mut bound, |_, slot| self.threads[slot].may_run_on(thief)) {

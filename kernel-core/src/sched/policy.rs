@@ -107,6 +107,32 @@ mod tests {
     }
 
     #[test]
+    fn only_eevdf_keeps_a_request_over_a_preemption() {
+        assert!(Policy::Eevdf.keeps_request_when_preempted());
+        assert!(!Policy::Wfq.keeps_request_when_preempted());
+    }
+
+    #[test]
+    fn a_request_is_due_by_its_length_at_the_threads_weight() {
+        let begun = Claim::begin(VirtualTime::from_nanos(100), Duration::from_nanos(1_000), Weight::new(128).unwrap());
+        assert_eq!(begun, claim(100, 600));
+    }
+
+    #[test]
+    fn classes_differ_by_the_length_of_a_request() {
+        let base = Duration::from_nanos(1_000);
+        let lengths = LatencyClass::ALL.map(|class| (class, class_request(class, base).as_nanos()));
+        for (class, length) in lengths {
+            let expected = match class {
+                LatencyClass::Interactive => 500,
+                LatencyClass::Normal | LatencyClass::IpcServer => 1_000,
+                LatencyClass::Batch => 4_000,
+            };
+            assert_eq!(length, expected, "{class:?}");
+        }
+    }
+
+    #[test]
     fn names_lead_back_to_the_policy() {
         for policy in [Policy::Wfq, Policy::Eevdf] {
             assert_eq!(Policy::from_name(policy.name()), Some(policy));

@@ -69,6 +69,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<Verdict> {
         let seconds = begun.elapsed().as_secs_f64();
         let rate = outcome.events as f64 / seconds / 1e6;
         eprintln!("{} scheduling events in {seconds:.3} s: {rate:.2} million per second", outcome.events);
+        let searches = outcome.searches;
+        let lines = searches.lines as f64 / searches.count.max(1) as f64;
+        eprintln!(
+            "{} CPUs with nothing to run looked for work, at {lines:.2} cache lines of others each",
+            searches.count
+        );
     }
     write(arguments, &outcome)?;
     for violation in &outcome.violations {

@@ -125,7 +125,6 @@ impl<const W: usize> Engine<'_, W> {
             step: Step::Next,
             is_dying: false,
             awaits_release: false,
-            woken_at: None,
             jobs: Jobs::of(task),
             group,
             measured: Measured::default(),

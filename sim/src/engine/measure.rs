@@ -4,38 +4,11 @@ use crate::workload::TimerId;
 use kernel_core::sched::{LatencyClass, Weight};
 use tessera_hal::{CpuId, Duration, Instant};
 
-/// Time per CPU, of the CPUs that have any. The last one stands by itself: it is the one that is asked for next.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct PerCpu {
-    last: Option<CpuId>,
-    last_time: Duration,
-    others: Vec<(CpuId, Duration)>,
-}
-
-impl PerCpu {
-    pub(super) fn add(&mut self, cpu: CpuId, time: Duration) {
-        if self.last != Some(cpu) {
-            self.turn_to(cpu);
-        }
-        self.last_time = self.last_time.saturating_add(time);
-    }
-
-    #[cold]
-    fn turn_to(&mut self, cpu: CpuId) {
-        if let Some(last) = self.last.replace(cpu) {
-            self.others.push((last, self.last_time));
-        }
-        let known = self.others.iter().position(|&(other, _)| other == cpu);
-        self.last_time = known.map_or(Duration::ZERO, |place| self.others.swap_remove(place).1);
-    }
-
-    /// By CPU, zeros included.
-    pub(super) fn dense(&self, cpus: usize) -> Vec<u64> {
-        let mut dense = vec![0; cpus];
-        let last = self.last.map(|last| (last, self.last_time));
-        self.others.iter().copied().chain(last).for_each(|(cpu, time)| dense[cpu.index()] = time.as_nanos());
-        dense
-    }
+/// Time on the CPU that a thread runs on; that of other CPUs stands with what is looked at seldom.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct OnCpu {
+    cpu: Option<CpuId>,
+    time: Duration,
 }
 
 /// How far a thread is behind its ideal, and was at most.
@@ -62,19 +35,22 @@ impl Lag {
     }
 }
 
-/// What is measured of a thread each time that it runs or stops.
+/// What is measured of a thread each time that it runs or stops. In the order of use: what each slice needs comes first.
 #[derive(Clone, PartialEq, Debug, Default)]
+#[repr(C)]
 pub(super) struct Measured {
     pub runtime: Duration,
-    pub waited: Duration,
-    pub slept: Duration,
-    pub per_cpu: PerCpu,
-    pub has_run: bool,
-    pub max_wait: Duration,
-    pub max_consecutive: u64,
-    pub wake_latencies: Vec<u64>,
-    pub jobs: u64,
     pub lag: Lag,
+    pub waited: Duration,
+    pub max_wait: Duration,
+    on_cpu: OnCpu,
+    pub max_consecutive: u64,
+    /// A wake-up that has not led to a dispatch yet.
+    pub woken_at: Option<Instant>,
+    has_run: bool,
+    pub slept: Duration,
+    pub jobs: u64,
+    pub wake_latencies: Vec<u64>,
 }
 
 /// What is looked at less often. It stands apart, so that a thread that runs touches few cache lines.
@@ -84,6 +60,8 @@ pub(super) struct Seldom {
     pub weight: Weight,
     pub arrived: Instant,
     pub first_dispatch: Option<Duration>,
+    /// Time on the CPUs that it ran on before the last one.
+    other_cpus: Vec<(CpuId, Duration)>,
     /// What its timers fire next, where they are its own.
     pub timers: Vec<(TimerId, Instant)>,
     /// The release that it waits for: a job is done when it comes.
@@ -125,9 +103,20 @@ impl Measured {
     }
 
     /// It ran for so long on this CPU.
-    pub(super) fn end_run(&mut self, cpu: CpuId, ran: Duration) {
+    pub(super) fn end_run(&mut self, cpu: CpuId, ran: Duration, seldom: &mut Seldom) {
         self.runtime = self.runtime.saturating_add(ran);
-        self.per_cpu.add(cpu, ran);
+        if self.on_cpu.cpu != Some(cpu) {
+            self.on_cpu = seldom.turn_to(cpu, self.on_cpu);
+        }
+        self.on_cpu.time = self.on_cpu.time.saturating_add(ran);
+    }
+
+    /// The time that it ran by CPU, zeros included.
+    pub(super) fn by_cpu(&self, cpus: usize, seldom: &Seldom) -> Vec<u64> {
+        let mut dense = vec![0; cpus];
+        let last = self.on_cpu.cpu.map(|cpu| (cpu, self.on_cpu.time));
+        seldom.other_cpus.iter().copied().chain(last).for_each(|(cpu, time)| dense[cpu.index()] = time.as_nanos());
+        dense
     }
 }
 
@@ -138,6 +127,7 @@ impl Seldom {
             weight,
             arrived,
             first_dispatch: None,
+            other_cpus: Vec::new(),
             timers: Vec::new(),
             release: None,
             misses: 0,
@@ -146,6 +136,17 @@ impl Seldom {
             periods: Duration::ZERO,
             counters: Counters::default(),
         }
+    }
+
+    /// Keeps what it had on its last CPU, and answers what it has had on this one.
+    #[cold]
+    fn turn_to(&mut self, cpu: CpuId, last: OnCpu) -> OnCpu {
+        if let Some(before) = last.cpu {
+            self.other_cpus.push((before, last.time));
+        }
+        let known = self.other_cpus.iter().position(|&(other, _)| other == cpu);
+        let time = known.map_or(Duration::ZERO, |place| self.other_cpus.swap_remove(place).1);
+        OnCpu { cpu: Some(cpu), time }
     }
 
     /// A timer released it.

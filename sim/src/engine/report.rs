@@ -3,6 +3,7 @@
 use super::Engine;
 use super::cpu::Mode;
 use super::thread::{Index, State};
+use crate::machine::Searches;
 use crate::result::{CpuReport, Invariants, Latency, Range, Report, TaskReport, VERSION};
 use crate::trace::Trace;
 use tessera_hal::{CpuId, Duration, Instant};
@@ -18,6 +19,8 @@ pub struct Outcome {
     pub violations: Vec<String>,
     /// Decisions, wake-ups, starts and changes that the dispatcher was asked for.
     pub events: u64,
+    /// What CPUs that had nothing to run looked at.
+    pub searches: Searches,
 }
 
 impl<const W: usize> Engine<'_, W> {
@@ -51,7 +54,8 @@ impl<const W: usize> Engine<'_, W> {
             cpus_detail: cpus,
             invariants: Invariants { checked: self.watch.checked, violations: self.watch.violations },
         };
-        Outcome { report, trace, violations: std::mem::take(&mut self.watch.messages), events: self.events }
+        let searches = self.machine.searches();
+        Outcome { report, trace, searches, violations: std::mem::take(&mut self.watch.messages), events: self.events }
     }
 
     /// Counts what a thread was doing when the run ended.
@@ -121,7 +125,7 @@ impl<const W: usize> Engine<'_, W> {
             max_consecutive_slices: measured.max_consecutive,
             lag_ns: Range { min: measured.lag.min.round() as i64, max: measured.lag.max.round() as i64 },
             period_drift_ns: seldom.period_drift_ns(),
-            cpu_runtime_ns: measured.per_cpu.dense(self.cpus.len()),
+            cpu_runtime_ns: measured.by_cpu(self.cpus.len(), &seldom),
             wake_latency_ns: Latency::of(measured.wake_latencies),
             jobs: measured.jobs,
             deadline_misses: seldom.misses,

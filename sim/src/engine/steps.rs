@@ -239,7 +239,7 @@ impl<const W: usize> Engine<'_, W> {
         self.waiting_for_others -= usize::from(!matches!(reason, Reason::Time(_)));
         thread.measured.slept = thread.measured.slept.saturating_add(now.saturating_duration_since(since));
         thread.state = State::Waiting { since: now };
-        thread.woken_at = Some(now);
+        thread.measured.woken_at = Some(now);
         if std::mem::take(&mut thread.awaits_release)
             && let Some(release) = thread.seldom.release.take()
         {

@@ -208,7 +208,7 @@ impl<const W: usize> Engine<'_, W> {
             thread.seldom.first_dispatch = Some(now.saturating_duration_since(thread.seldom.arrived));
         }
         thread.state = State::Running { cpu, since: now };
-        if let Some(woken_at) = thread.woken_at.take() {
+        if let Some(woken_at) = thread.measured.woken_at.take() {
             thread.measured.wake_latencies.push(now.saturating_duration_since(woken_at).as_nanos());
         }
         self.sample_lag(index);
@@ -225,7 +225,7 @@ impl<const W: usize> Engine<'_, W> {
         state.step_end = None;
         let ran = state.turn(Mode::Idle { since: now }, now);
         let thread = &mut self.threads[index];
-        thread.measured.end_run(cpu, ran);
+        thread.measured.end_run(cpu, ran, &mut thread.seldom);
         thread.state = State::Waiting { since: now };
         self.sample_lag(index);
         self.record(Event::End { at: now, cpu });
