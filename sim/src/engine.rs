@@ -76,6 +76,7 @@ struct Engine<'a, const W: usize> {
     trace: Option<Trace>,
     /// Payloads of timers that have just fired.
     fired: Vec<u64>,
+    wakes: measure::WakeLog,
     /// Threads that have begun and not ended.
     live: usize,
     /// Those of them that no timer will wake.
@@ -110,6 +111,7 @@ impl<'a, const W: usize> Engine<'a, W> {
             ideal: Fluid::new(spec.cpus),
             trace: options.trace.then(|| Trace::new(spec.cpus)),
             fired: Vec::new(),
+            wakes: measure::WakeLog::default(),
             live: 0,
             waiting_for_others: 0,
             steps_at_once: 0,

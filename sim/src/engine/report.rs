@@ -38,8 +38,9 @@ impl<const W: usize> Engine<'_, W> {
             self.close(thread);
         }
         let cpus: Vec<CpuReport> = self.cpu_ids().map(|cpu| self.cpu_report(cpu)).collect();
-        let threads = std::mem::take(&mut self.threads).into_iter();
-        let tasks = threads.map(|thread| self.task_report(thread, end)).collect();
+        let wakes = std::mem::take(&mut self.wakes).into_lists(self.threads.len());
+        let threads = std::mem::take(&mut self.threads).into_iter().zip(wakes);
+        let tasks = threads.map(|(thread, wakes)| self.task_report(thread, wakes, end)).collect();
         let mut trace = self.trace.take();
         if let Some(trace) = &mut trace {
             trace.end = end;
@@ -100,7 +101,7 @@ impl<const W: usize> Engine<'_, W> {
         }
     }
 
-    fn task_report(&self, thread: super::Thread, end: Instant) -> TaskReport {
+    fn task_report(&self, thread: super::Thread, wakes: Vec<u64>, end: Instant) -> TaskReport {
         let (measured, seldom) = (thread.measured, thread.seldom);
         let share = |nanoseconds: f64| match end.as_nanos() {
             0 => 0.0,
@@ -126,7 +127,7 @@ impl<const W: usize> Engine<'_, W> {
             lag_ns: Range { min: measured.lag.min.round() as i64, max: measured.lag.max.round() as i64 },
             period_drift_ns: seldom.period_drift_ns(),
             cpu_runtime_ns: measured.by_cpu(self.cpus.len(), &seldom),
-            wake_latency_ns: Latency::of(measured.wake_latencies),
+            wake_latency_ns: Latency::of(wakes),
             jobs: measured.jobs,
             deadline_misses: seldom.misses,
             name: seldom.name,

@@ -209,7 +209,7 @@ impl<const W: usize> Engine<'_, W> {
         }
         thread.state = State::Running { cpu, since: now };
         if let Some(woken_at) = thread.measured.woken_at.take() {
-            thread.measured.wake_latencies.push(now.saturating_duration_since(woken_at).as_nanos());
+            self.wakes.push(index, now.saturating_duration_since(woken_at));
         }
         self.sample_lag(index);
         self.record(Event::Begin { at: now, cpu, thread: ThreadIndex::new(index) });
