@@ -122,10 +122,15 @@ impl<M: Machine> Process<M> {
     /// Takes what was named out of the table, or copies it; all or none.
     pub fn take(&self, named: &Named) -> Result<Capabilities<M>, TransportError> {
         let mut table = self.capabilities.lock();
-        for (handle, _) in named {
+        for (handle, mode) in named {
             let capability = table.get(*handle).map_err(|_| TransportError::InvalidHandle)?;
             if capability.is_revoked() {
                 return Err(TransportError::Revoked);
+            }
+            if let (Object::Endpoint(serving), TransferMode::Move) = (&capability.object, mode)
+                && !self.remember_left(serving.endpoint())
+            {
+                return Err(TransportError::Overloaded);
             }
         }
         table.take(named).map_err(|error| match error {

@@ -8,6 +8,7 @@
 //! Nothing here allocates.
 
 use crate::{
+    call::Unfinished,
     kernel::Kernel,
     memory::change::TearDown,
     object::Object,
@@ -19,7 +20,10 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use hal::{CpuSet, Machine};
 use heapless::Vec;
-use kernel_core::sched::{Terminated, ThreadId};
+use kernel_core::{
+    cap::Table,
+    sched::{Terminated, ThreadId},
+};
 
 /// Threads that are taken off between two looks at the list.
 const THREADS_STEP: usize = 16;
@@ -81,8 +85,16 @@ impl<M: Machine> Kernel<M> {
     fn retire(&self, thread: &Arc<Thread<M>>) {
         thread.ring.close();
         thread.operations.lock().close();
-        if let Some(wait) = thread.execution.lock().wait.take() {
+        let (wait, unfinished) = {
+            let mut execution = thread.execution.lock();
+            (execution.wait.take(), execution.unfinished.take())
+        };
+        if let Some(wait) = wait {
             self.end_wait(&wait);
+        }
+        if let Some(Unfinished::Deliver(endpoint)) = unfinished {
+            // What it owed to others; what it wanted itself ends with it.
+            let _ = endpoint.match_up(None);
         }
         loop {
             let taken = thread.operations.lock().take_any();
@@ -143,8 +155,15 @@ impl<M: Machine> Kernel<M> {
         if !self.drain_capabilities(process) || process.space.tear_down(CLEANUP_STEP) == TearDown::Unfinished {
             return false;
         }
+        for endpoint in core::mem::take(&mut *process.left_endpoints.lock()) {
+            endpoint.server_left(process, None);
+        }
         process.stage.store(Stage::Over as u8, Ordering::Release);
         self.processes.remove(process.id);
+        // Handles of the process and of its thread may last for long: they keep nothing large.
+        let main_thread = process.main_thread.lock().take();
+        let capabilities = core::mem::replace(&mut *process.capabilities.lock(), Table::new(0));
+        drop((main_thread, capabilities));
         drop(process.charge.lock().take());
         for waiter in process.waiters.end() {
             self.complete_wait(waiter, process);
@@ -161,7 +180,7 @@ impl<M: Machine> Kernel<M> {
         });
         for capability in &dropped {
             if let Object::Endpoint(serving) = &capability.object {
-                serving.endpoint().server_left(process);
+                serving.endpoint().server_left(process, None);
             }
         }
         is_empty

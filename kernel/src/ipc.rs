@@ -4,8 +4,12 @@
 //! references to the two operations. Who delivers takes the receiver's operation out first, so nobody else can complete
 //! it, and puts it back if the caller turns out to be bad. A CALL that is delivered and its RETURN lock the endpoint
 //! once each and allocate nothing. Lock level: endpoint, then nothing.
+//!
+//! One side can be bad again and again, and new ones come from other CPUs meanwhile: after [`MOST_DELIVERIES`] of them
+//! this CPU serves what was asked of it, and the submission goes on then.
 
 use crate::{
+    call::Unfinished,
     kernel::Kernel,
     memory::user_copy::{check_readable, check_writable, copy_between, copy_to_user},
     object::Client,
@@ -68,6 +72,19 @@ impl<M: Machine> Drop for Serving<M> {
     }
 }
 
+/// Deliveries of one submission between two looks at the request word.
+const MOST_DELIVERIES: usize = 64;
+
+/// Whether everything was delivered that can be.
+#[must_use = "what is left must be delivered later"]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Matched {
+    /// It was.
+    All,
+    /// Others keep bringing what cannot be delivered.
+    Part,
+}
+
 /// Why there is no new endpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CreateEndpointError {
@@ -105,7 +122,7 @@ impl<M: Machine> Endpoint<M> {
         let Some(reference) = caller.begin(operation) else { return };
         let step = self.state.lock().call(reference);
         match step {
-            Ok(CallStep::Deliver(delivery)) => self.deliver_all(delivery, Some(caller)),
+            Ok(CallStep::Deliver(delivery)) => self.deliver_some(delivery, caller),
             Ok(CallStep::Queued) => {}
             Err(CallRefused::Closed) => {
                 self.kernel.refuse(reference, ExceptionKind::Disconnected, "the server is gone")
@@ -123,20 +140,38 @@ impl<M: Machine> Endpoint<M> {
         let receiver = Receiver { token, server: ServerId(caller.thread.process.id) };
         let step = self.state.lock().receive(receiver);
         match step {
-            Ok(ReceiveStep::Deliver(delivery)) => self.deliver_all(delivery, Some(caller)),
+            Ok(ReceiveStep::Deliver(delivery)) => self.deliver_some(delivery, caller),
             Ok(ReceiveStep::Waiting) => {}
             Err(ReceiveRefused::Closed) => self.kernel.complete(token, TransportError::Disconnected),
             Err(ReceiveRefused::Overloaded) => self.kernel.complete(token, TransportError::Overloaded),
         }
     }
 
-    /// Delivers, and goes on with the next call and receiver as long as one side proves bad.
-    fn deliver_all(&self, first: Deliver<OperationRef, OperationRef>, mut caller: Option<&mut Caller<'_, M>>) {
-        let mut next = Some(first);
-        while let Some(delivery) = next {
-            self.deliver(&delivery, caller.as_deref_mut());
-            next = self.state.lock().next_delivery();
+    /// Delivers as a submission of `caller`, which goes on later if one side proves bad again and again.
+    fn deliver_some(self: &Arc<Self>, first: Deliver<OperationRef, OperationRef>, caller: &mut Caller<'_, M>) {
+        if self.deliver_all(first, Some(caller)) == Matched::Part {
+            caller.unfinished = Some(Unfinished::Deliver(self.clone()));
         }
+    }
+
+    /// Delivers what can be delivered.
+    pub fn match_up(&self, caller: Option<&mut Caller<'_, M>>) -> Matched {
+        let next = self.state.lock().next_delivery();
+        next.map_or(Matched::All, |next| self.deliver_all(next, caller))
+    }
+
+    /// Delivers, and goes on with the next call and receiver as long as one side proves bad.
+    fn deliver_all(
+        &self,
+        first: Deliver<OperationRef, OperationRef>,
+        mut caller: Option<&mut Caller<'_, M>>,
+    ) -> Matched {
+        self.deliver(&first, caller.as_deref_mut());
+        for _ in 1..MOST_DELIVERIES {
+            let Some(next) = self.state.lock().next_delivery() else { return Matched::All };
+            self.deliver(&next, caller.as_deref_mut());
+        }
+        Matched::Part
     }
 
     fn deliver(&self, delivery: &Deliver<OperationRef, OperationRef>, caller: Option<&mut Caller<'_, M>>) {
@@ -194,12 +229,24 @@ impl<M: Machine> Endpoint<M> {
     ) {
         // A call that was cancelled meanwhile is not in flight any more.
         let _ = self.state.lock().undo_delivery(delivery.id);
-        let Some(token) = self.kernel.begin_for(server, receiving) else { return };
-        let refused = self.state.lock().put_receiver_back(Receiver { token, server: delivery.receiver.server });
+        let user_data = receiving.pending.user_data;
+        match self.kernel.begin_for(server, receiving) {
+            Some(token) => self.put_back(Receiver { token, server: delivery.receiver.server }),
+            // The server's thread has filled the place of this receive with something else meanwhile, or has ended.
+            None => {
+                if server.ring.complete(user_data, Completed::Transport(TransportError::Overloaded)) {
+                    self.kernel.wake(server.id);
+                }
+            }
+        }
+    }
+
+    fn put_back(&self, receiver: Receiver<OperationRef>) {
+        let refused = self.state.lock().put_receiver_back(receiver);
         match refused {
             Ok(()) => {}
-            Err(ReceiveRefused::Closed) => self.kernel.complete(token, TransportError::Disconnected),
-            Err(ReceiveRefused::Overloaded) => self.kernel.complete(token, TransportError::Overloaded),
+            Err(ReceiveRefused::Closed) => self.kernel.complete(receiver.token, TransportError::Disconnected),
+            Err(ReceiveRefused::Overloaded) => self.kernel.complete(receiver.token, TransportError::Overloaded),
         }
     }
 
@@ -248,7 +295,7 @@ impl<M: Machine> Endpoint<M> {
     }
 
     /// A server answers a call. What can fail on the server's side is looked at before the call ends.
-    pub fn answer(&self, caller: &mut Caller<'_, M>, answer: &Return) -> Result<(), TransportError> {
+    pub fn answer(self: &Arc<Self>, caller: &mut Caller<'_, M>, answer: &Return) -> Result<(), TransportError> {
         let machine = self.kernel.machine;
         let server = caller.thread.process.clone();
         if answer.results_len > MAX_MESSAGE_BYTES {
@@ -263,8 +310,10 @@ impl<M: Machine> Endpoint<M> {
             let calling = state.answer(answer.call, ServerId(server.id)).map_err(|_| TransportError::NoSuchCall)?;
             (calling, state.next_delivery())
         };
-        if let Some(next) = next {
-            self.deliver_all(next, None);
+        if let Some(next) = next
+            && self.deliver_all(next, None) == Matched::Part
+        {
+            caller.unfinished = Some(Unfinished::Deliver(self.clone()));
         }
         let (client, operation) = self.kernel.take(calling).ok_or(TransportError::NoSuchCall)?;
         let Submission::Call(call) = operation.pending.submission else { return Err(TransportError::NoSuchCall) };
@@ -306,24 +355,26 @@ impl<M: Machine> Endpoint<M> {
         })
     }
 
-    /// A process gives the calls up that it has received, and its receives.
-    pub fn server_left(&self, process: &Process<M>) {
-        loop {
-            // A bounded number at a time, so that nothing is completed under the lock.
-            let mut calls = heapless::Vec::<OperationRef, ENDPOINT_IN_FLIGHT>::new();
-            let mut receivers = heapless::Vec::<OperationRef, MOST_RECEIVERS>::new();
-            self.state.lock().server_left(ServerId(process.id), &mut |call| keep(&mut calls, call), &mut |receiver| {
-                keep(&mut receivers, receiver)
-            });
-            let any = !calls.is_empty() || !receivers.is_empty();
-            self.end(&calls, &receivers);
-            let next = self.state.lock().next_delivery();
-            match next {
-                Some(next) => self.deliver_all(next, None),
-                None if !any => return,
-                None => {}
-            }
+    /// A process gives the calls up that it has received, and its receives. Those that come while it does may stay: a
+    /// process that still holds the endpoint gives them up when it ends.
+    pub fn server_left(self: &Arc<Self>, process: &Process<M>, caller: Option<&mut Caller<'_, M>>) {
+        let mut calls = heapless::Vec::<OperationRef, ENDPOINT_IN_FLIGHT>::new();
+        let mut receivers = heapless::Vec::<OperationRef, MOST_RECEIVERS>::new();
+        self.state.lock().server_left(ServerId(process.id), &mut |call| keep(&mut calls, call), &mut |receiver| {
+            keep(&mut receivers, receiver)
+        });
+        // Nothing is completed under the lock.
+        self.end(&calls, &receivers);
+        if self.match_up(None) == Matched::Part
+            && let Some(caller) = caller
+        {
+            caller.unfinished = Some(Unfinished::Deliver(self.clone()));
         }
+    }
+
+    /// Whether nobody can call or receive any more.
+    pub fn is_closed(&self) -> bool {
+        self.state.lock().is_closed()
     }
 
     fn close(&self) {
@@ -344,14 +395,8 @@ impl<M: Machine> Endpoint<M> {
 
     /// Forgets a call whose thread ends. One that was received can be answered no more.
     pub fn cancel_call(&self, call: OperationRef) {
-        let next = {
-            let mut state = self.state.lock();
-            state.cancel_call(|other| *other == call);
-            state.next_delivery()
-        };
-        if let Some(next) = next {
-            self.deliver_all(next, None);
-        }
+        self.state.lock().cancel_call(|other| *other == call);
+        let _ = self.match_up(None);
     }
 
     /// Forgets a receive whose thread ends.

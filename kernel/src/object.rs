@@ -10,7 +10,7 @@
 use crate::{
     ipc::{Endpoint, Serving},
     memory::object::MemoryObject,
-    process::Process,
+    process::ProcessHandle,
     spawn::Spawner,
     thread::Thread,
 };
@@ -32,7 +32,7 @@ pub enum Object<M: Machine> {
     /// Makes processes.
     ProcessSpawner(Arc<Spawner>),
     /// A process.
-    Process(Arc<Process<M>>),
+    Process(Arc<ProcessHandle<M>>),
     /// Makes threads of the caller's process.
     ThreadSpawner,
     /// A thread.

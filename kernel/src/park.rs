@@ -5,6 +5,7 @@
 //! processes meet wherever they have mapped it. Lock order: bucket, then the address space.
 
 use crate::{
+    call::Unfinished,
     kernel::Kernel,
     memory::{
         address_space::WordKey,
@@ -31,6 +32,15 @@ use tessera_abi::ring::{ParkOutcome, TransportError};
 
 /// Waiters that are completed between two looks at a bucket.
 const STEP: usize = 64;
+
+/// An UNPARK of many.
+pub struct UnparkInProgress {
+    /// Whose.
+    pub pending: PendingSubmission,
+    key: ParkKey,
+    left: u32,
+    woken: u32,
+}
 
 /// All words that somebody waits on.
 pub struct Parks {
@@ -139,20 +149,28 @@ impl<M: Machine> Caller<'_, M> {
         Ok(None)
     }
 
-    /// Wakes those that wait; answers how many.
-    pub fn unpark(&mut self, unpark: &Unpark) -> Result<u32, TransportError> {
+    /// Wakes those that wait, in steps. Completes with how many they were.
+    pub fn unpark(&mut self, pending: &PendingSubmission, unpark: &Unpark) -> Result<(), TransportError> {
         let key = self.park_key(unpark.handle, unpark.word)?;
-        let mut woken = 0;
-        while woken < unpark.most {
-            let waiters = self.kernel.parks.take(key, unpark.most - woken);
-            if waiters.is_empty() {
-                break;
-            }
-            for waiter in waiters {
-                woken += u32::from(self.kernel.end_park(waiter, ParkOutcome::Woken, Some(self)));
-            }
+        self.unpark_step(UnparkInProgress { pending: *pending, key, left: unpark.most, woken: 0 });
+        Ok(())
+    }
+
+    /// Wakes up to [`STEP`]. Threads on other CPUs can park as fast as this one wakes them, so this CPU serves what was
+    /// asked of it between two steps.
+    pub fn unpark_step(&mut self, mut unpark: UnparkInProgress) {
+        let waiters = self.kernel.parks.take(unpark.key, unpark.left);
+        let is_last = waiters.len() < STEP;
+        for waiter in waiters {
+            let woken = u32::from(self.kernel.end_park(waiter, ParkOutcome::Woken, Some(self)));
+            unpark.woken += woken;
+            unpark.left -= woken;
         }
-        Ok(woken)
+        if is_last || unpark.left == 0 {
+            self.complete(unpark.pending.user_data, Completed::Value(unpark.woken.into()));
+        } else {
+            self.unfinished = Some(Unfinished::Unpark(unpark));
+        }
     }
 }
 

@@ -6,12 +6,18 @@
 
 use crate::{
     console::ProgramOutput,
+    ipc::Endpoint,
+    kernel::Kernel,
     memory::{address_space::AddressSpace, direct},
     object::Capability,
     spawn::SpawnerCharge,
     thread::{EndWaiters, Thread},
 };
-use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use alloc::{
+    boxed::Box,
+    sync::{Arc, Weak},
+    vec::Vec,
+};
 use core::{
     fmt,
     sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
@@ -125,10 +131,14 @@ pub struct Process<M: Machine> {
     pub output: Mutex<ProgramOutput>,
     /// Its threads.
     pub threads: Mutex<Threads<M>>,
-    /// The thread that it started with.
-    pub main_thread: Once<Arc<Thread<M>>>,
+    /// The thread that it starts with. Gone when everything is free: the two hold each other.
+    pub main_thread: Mutex<Option<Arc<Thread<M>>>>,
     /// How it ended.
     pub ending: Once<Ending>,
+    /// The handle of it, as long as somebody holds one.
+    pub(crate) handle: Mutex<Weak<ProcessHandle<M>>>,
+    /// Endpoints that it has given away and may have calls of: they end with it.
+    pub(crate) left_endpoints: Mutex<LeftEndpoints<M>>,
     /// Those that wait for its end.
     pub waiters: EndWaiters,
     /// Its last count of work done.
@@ -143,7 +153,58 @@ pub struct Process<M: Machine> {
     pub(crate) charge: Mutex<Option<SpawnerCharge>>,
 }
 
+/// The most endpoints that a process can give away while they exist.
+pub const MOST_LEFT_ENDPOINTS: usize = 64;
+
+/// Endpoints whose server's side was moved away.
+pub type LeftEndpoints<M> = heapless::Vec<Arc<Endpoint<M>>, MOST_LEFT_ENDPOINTS>;
+
+/// What capabilities for a process hold: all of one process share it. A process that was never started ends with it,
+/// because nobody can start it any more.
+pub struct ProcessHandle<M: Machine> {
+    kernel: &'static Kernel<M>,
+    process: Arc<Process<M>>,
+}
+
+impl<M: Machine> ProcessHandle<M> {
+    /// The process.
+    pub const fn process(&self) -> &Arc<Process<M>> {
+        &self.process
+    }
+}
+
+impl<M: Machine> Drop for ProcessHandle<M> {
+    fn drop(&mut self) {
+        if self.process.stage() == Stage::Made {
+            self.kernel.end_process(&self.process, Ending::Killed);
+        }
+    }
+}
+
 impl<M: Machine> Process<M> {
+    /// The handle that capabilities for this process hold.
+    pub fn handle(self: &Arc<Self>, kernel: &'static Kernel<M>) -> Arc<ProcessHandle<M>> {
+        let mut handle = self.handle.lock();
+        handle.upgrade().unwrap_or_else(|| {
+            let new = Arc::new(ProcessHandle { kernel, process: self.clone() });
+            *handle = Arc::downgrade(&new);
+            new
+        })
+    }
+
+    /// Remembers an endpoint whose server's side the process gives away: calls that it has received there end with it, and
+    /// its table does not name the endpoint any more. `false`: it has given too many away.
+    pub fn remember_left(&self, endpoint: &Arc<Endpoint<M>>) -> bool {
+        let mut left = self.left_endpoints.lock();
+        if left.iter().any(|other| Arc::ptr_eq(other, endpoint)) {
+            return true;
+        }
+        if left.is_full() {
+            left.retain(|other| !other.is_closed());
+        }
+        left.push(endpoint.clone()).is_ok()
+    }
+
     /// Where it stands in its life.
     pub fn stage(&self) -> Stage {
         match self.stage.load(Ordering::Acquire) {

@@ -49,6 +49,7 @@ fn boot(machine: &'static TestMachine, command_line: &'static str, initrd: Optio
     let boot = BootInfo { command_line, initrd, memory };
     let end = catch_unwind(AssertUnwindSafe(|| match prepare(machine, &boot) {
         Ok(Prepared::Run(kernel)) => {
+            attacks::remember(kernel);
             machine.set_pager(Box::new(|address| {
                 let (process, _) = kernel.find_loaded().expect("a script runs");
                 assert!(process.space.fault(address, Access::READ).is_ok(), "a script may not use {address}");
@@ -155,6 +156,8 @@ fn steps(list: Vec<Script>) -> Script {
 macro_rules! script {
     ($($step:expr),* $(,)?) => { steps(Vec::from([$(Box::new($step) as Script),*])) };
 }
+
+mod attacks;
 
 /// Where the arrays of capabilities stand, and the bytes of one.
 const ARRAYS: usize = 16384;

@@ -13,7 +13,10 @@ use crate::{
     ring::Ring,
     thread::{EndWaiters, Thread, ThreadParts},
 };
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{
+    sync::{Arc, Weak},
+    vec::Vec,
+};
 use core::{
     fmt, mem,
     ops::Range,
@@ -278,7 +281,9 @@ impl<M: Machine> Kernel<M> {
             quotas,
             output: Mutex::new(ProgramOutput::new()),
             threads: Mutex::new(Threads::default()),
-            main_thread: Once::new(),
+            main_thread: Mutex::new(None),
+            handle: Mutex::new(Weak::new()),
+            left_endpoints: Mutex::default(),
             ending: Once::new(),
             waiters: EndWaiters::default(),
             last_progress: Once::new(),
@@ -300,7 +305,7 @@ impl<M: Machine> Kernel<M> {
             Ok(thread) => {
                 let ring = direct::word64(self.machine, start_page, mem::offset_of!(StartPage, ring));
                 ring.store(thread.ring_address.0 as u64, Ordering::Relaxed);
-                process.main_thread.call_once(|| thread);
+                *process.main_thread.lock() = Some(thread);
                 self.processes.insert(&process);
                 Ok(process)
             }

@@ -114,7 +114,7 @@ pub(crate) fn prepare<M: Machine>(
     announce(kernel, &manifest);
     kernel.init.call_once(|| init.clone());
     init.stage.store(Stage::Running as u8, Ordering::Release);
-    if let Some(thread) = init.main_thread.get() {
+    if let Some(thread) = &*init.main_thread.lock() {
         // Just created and never ended, so the id is not stale.
         let started = kernel.dispatcher.start(thread.id, None);
         debug_assert!(started.is_ok());

@@ -35,7 +35,7 @@ pub struct Caller<'a, M: Machine> {
     /// The new thread pointer.
     pub thread_pointer: Option<VirtualAddress>,
     /// The submission that is not finished.
-    pub unfinished: Option<Unfinished>,
+    pub unfinished: Option<Unfinished<M>>,
 }
 
 impl<'a, M: Machine> Caller<'a, M> {
@@ -68,7 +68,7 @@ impl<'a, M: Machine> Caller<'a, M> {
             Submission::Return(answer) => self.answer(answer).map(|()| Some(Completed::Value(0))),
             Submission::Release { handle } => self.release(*handle).map(|()| Some(Completed::Value(0))),
             Submission::Park(park) => self.park(pending, park),
-            Submission::Unpark(unpark) => self.unpark(unpark).map(|count| Some(Completed::Value(count.into()))),
+            Submission::Unpark(unpark) => self.unpark(pending, unpark).map(|()| None),
         };
         match completed {
             Ok(None) => {}
@@ -92,10 +92,11 @@ impl<'a, M: Machine> Caller<'a, M> {
         serving.endpoint().answer(self, answer)
     }
 
-    fn release(&self, handle: u64) -> Result<(), TransportError> {
-        let capability = self.thread.process.release(handle)?;
+    fn release(&mut self, handle: u64) -> Result<(), TransportError> {
+        let process = self.thread.process.clone();
+        let capability = process.release(handle)?;
         if let Object::Endpoint(serving) = &capability.object {
-            serving.endpoint().server_left(&self.thread.process);
+            serving.endpoint().server_left(&process, Some(self));
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use hal::{
     RouteError, SchedHal, SpaceTag, Trap, UserContext, VirtualAddress, machine::FlushScope,
 };
 use spin::Mutex;
-use tessera_abi::ring::SubmissionEntry;
+use tessera_abi::ring::{SubmissionEntry, header};
 
 /// What a script asks the machine to do when it is "run".
 pub type Script = Box<dyn FnMut(&mut User<'_>) -> Trap + Send>;
@@ -133,6 +133,13 @@ impl User<'_> {
         }
         self.context.tail += 1;
         self.write(ring + 64, &u64::from(self.context.tail).to_ne_bytes());
+    }
+
+    /// Says that all completions were read.
+    pub fn read_all_completions(&self) {
+        let ring = self.start_page(8) as usize;
+        let tail = self.word(ring + header::CQ_TAIL).load(Ordering::Relaxed);
+        self.word(ring + header::CQ_HEAD).store(tail, Ordering::Relaxed);
     }
 
     /// The completion with this number: user data, status, flags, value.

@@ -42,7 +42,7 @@ pub struct Execution<M: Machine> {
     /// The system call that is to be made again before user mode is entered.
     pub again: Option<SystemCall>,
     /// The submission that goes on first when it is.
-    pub unfinished: Option<Unfinished>,
+    pub unfinished: Option<Unfinished<M>>,
 }
 
 /// As many wait for this end as may.

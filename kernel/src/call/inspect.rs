@@ -41,7 +41,7 @@ impl<M: Machine> Caller<'_, M> {
             system_supervisor::Call::Process(params) => {
                 let process = self.kernel.processes.get(params.process_id);
                 let process = process.ok_or(disconnected("there is no process with this id"))?;
-                Ok(request.give(Object::Process(process), places))
+                Ok(request.give(Object::Process(process.handle(self.kernel)), places))
             }
             system_supervisor::Call::Thread(params) => {
                 let thread = self.kernel.thread(ThreadId::from_u64(params.thread_id));

@@ -3,7 +3,7 @@
 //! Making a mapping touches no page; taking one away is done in steps, between which this CPU serves what was asked of
 //! it: the system call is made again and goes on where it was.
 
-use super::{Answer, Refused, Reply, Request, Results, failed, invalid, overloaded};
+use super::{Answer, Refused, Reply, Request, Results, Unfinished, failed, invalid, overloaded};
 use crate::{
     kernel::Kernel,
     memory::{
@@ -40,12 +40,10 @@ pub enum Change {
     Protect(ProtectInProgress),
 }
 
-/// Work of a submission that goes on when this CPU has served what was asked of it.
-pub struct Unfinished {
-    /// Whose.
-    pub pending: PendingSubmission,
-    /// What is left.
-    pub change: Change,
+/// A change of mappings, and the submission that it completes.
+pub struct ChangeInProgress {
+    pending: PendingSubmission,
+    change: Change,
 }
 
 impl<M: Machine> Caller<'_, M> {
@@ -116,13 +114,13 @@ impl<M: Machine> Caller<'_, M> {
     }
 
     fn begin_change<'r>(&mut self, request: &Request<'r, M>, change: Change) -> Answer<'r, M> {
-        self.unfinished = Some(Unfinished { pending: *request.pending, change });
+        self.unfinished = Some(Unfinished::Change(ChangeInProgress { pending: *request.pending, change }));
         Ok(Reply::Later)
     }
 
-    /// One step of what a submission has begun. When nothing is left, the submission is complete.
-    pub fn go_on(&mut self, unfinished: Unfinished) {
-        let Unfinished { pending, mut change } = unfinished;
+    /// One step. When nothing is left, the submission is complete.
+    pub(super) fn change_step(&mut self, unfinished: ChangeInProgress) {
+        let ChangeInProgress { pending, mut change } = unfinished;
         let kernel = self.kernel;
         let process = self.thread.process.clone();
         let progress = match &mut change {
@@ -134,7 +132,7 @@ impl<M: Machine> Caller<'_, M> {
             Change::Protect(protect) => process.space.protect_step(protect, STEP),
         };
         if matches!(progress, Ok(Progress::Unfinished)) {
-            self.unfinished = Some(Unfinished { pending, change });
+            self.unfinished = Some(Unfinished::Change(ChangeInProgress { pending, change }));
             return;
         }
         match change {

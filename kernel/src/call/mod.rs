@@ -13,13 +13,18 @@ mod thread;
 mod timer;
 
 pub use console::Reader;
-pub use memory::Unfinished;
+pub use memory::ChangeInProgress;
 
 use crate::{
     capability::{Named, Places},
+    ipc::{Endpoint, Matched},
     kernel::Kernel,
-    memory::user_copy::{check_writable, copy_from_user, copy_to_user},
+    memory::{
+        heap,
+        user_copy::{check_writable, copy_from_user, copy_to_user},
+    },
     object::{Capability, Object},
+    park::UnparkInProgress,
     process::Process,
     ring::PendingSubmission,
     submission::Caller,
@@ -33,6 +38,16 @@ use tessera_schema::{
     generated::{interfaces, messages},
     message::{CallDecodeError, Exception, ExceptionKind, Message},
 };
+
+/// Work of a submission that goes on when this CPU has served what was asked of it.
+pub enum Unfinished<M: Machine> {
+    /// Mappings are being changed.
+    Change(ChangeInProgress),
+    /// Many are being woken.
+    Unpark(UnparkInProgress),
+    /// Calls and receivers wait at this endpoint, and others keep bringing ones that cannot be delivered.
+    Deliver(Arc<Endpoint<M>>),
+}
 
 /// Bytes of the longest result that any method has; the encoders check it.
 const RESULT_BYTES: usize = 512;
@@ -104,6 +119,11 @@ const fn overloaded(reason: &'static str) -> Refused {
 
 const fn disconnected(reason: &'static str) -> Refused {
     Refused::Exception(ExceptionKind::Disconnected, reason)
+}
+
+/// Records that a program makes the kernel hold are refused while they could take what must not fail.
+fn refuse_when_heap_is_low() -> Result<(), Refused> {
+    if heap::is_low() { Err(overloaded("the kernel's memory is nearly full")) } else { Ok(()) }
 }
 
 /// The capabilities that results give: two at most.
@@ -213,6 +233,19 @@ impl<M: Machine> Caller<'_, M> {
         }
     }
 
+    /// One step of what a submission has begun.
+    pub fn go_on(&mut self, unfinished: Unfinished<M>) {
+        match unfinished {
+            Unfinished::Change(change) => self.change_step(change),
+            Unfinished::Unpark(unpark) => self.unpark_step(unpark),
+            Unfinished::Deliver(endpoint) => {
+                if endpoint.match_up(Some(self)) == Matched::Part {
+                    self.unfinished = Some(Unfinished::Deliver(endpoint));
+                }
+            }
+        }
+    }
+
     fn invoke<'r>(&mut self, object: &Object<M>, request: &Request<'r, M>, params: &[u8]) -> Answer<'r, M> {
         use interfaces as interface;
         let method = request.call.method;
@@ -226,8 +259,8 @@ impl<M: Machine> Caller<'_, M> {
             Object::ProcessSpawner(spawner) => {
                 self.process_spawner(spawner, interface::process_spawner::Call::decode(method, params)?, request)
             }
-            Object::Process(process) => {
-                self.process_handle(process, interface::process_handle::Call::decode(method, params)?, request)
+            Object::Process(handle) => {
+                self.process_handle(handle.process(), interface::process_handle::Call::decode(method, params)?, request)
             }
             Object::ThreadSpawner => {
                 self.thread_spawner(interface::thread_spawner::Call::decode(method, params)?, request)

@@ -1,7 +1,8 @@
 //! `ProcessSpawner` and `ProcessHandle`.
 
 use super::{
-    Answer, Refused, Reply, Request, Results, TOO_MANY_OPERATIONS, failed, invalid, overloaded, scheduling::cpu_set,
+    Answer, Refused, Reply, Request, Results, TOO_MANY_OPERATIONS, disconnected, failed, invalid, overloaded,
+    refuse_when_heap_is_low, scheduling::cpu_set,
 };
 use crate::{
     kernel::Kernel,
@@ -43,6 +44,8 @@ impl<M: Machine> Caller<'_, M> {
     }
 
     fn spawn<'r>(&mut self, spawner: &Spawner, params: &SpawnParams<'_>, request: &Request<'r, M>) -> Answer<'r, M> {
+        // Before the name and the list of grants are copied.
+        refuse_when_heap_is_low()?;
         let places = request.places(1)?;
         let image = spawner.images.iter().find(|(name, _)| *name == params.binary);
         let (_, file) = image.ok_or(invalid("the boot image has no program of this name"))?;
@@ -74,7 +77,7 @@ impl<M: Machine> Caller<'_, M> {
             }
         }
         let results = Results::of(&SpawnResults { process_id: process.id });
-        Ok(request.give_with(results, [Object::Process(process).into()], places))
+        Ok(request.give_with(results, [Object::Process(process.handle(self.kernel)).into()], places))
     }
 
     pub(super) fn process_handle<'r>(
@@ -93,8 +96,9 @@ impl<M: Machine> Caller<'_, M> {
             process_handle::Call::Info => Ok(Reply::of(&info(process))),
             process_handle::Call::MainThread => {
                 let places = request.places(1)?;
-                let thread = process.main_thread.get().ok_or(failed("the process is being made"))?;
-                Ok(request.give(Object::Thread(thread.clone()), places))
+                let thread = process.main_thread.lock().clone();
+                let thread = thread.ok_or(disconnected("the process is over"))?;
+                Ok(request.give(Object::Thread(thread), places))
             }
         }
     }
@@ -105,7 +109,8 @@ impl<M: Machine> Caller<'_, M> {
             .stage
             .compare_exchange(made, running, Ordering::AcqRel, Ordering::Acquire)
             .map_err(|_| failed("the process was started or ended before"))?;
-        if let Some(thread) = process.main_thread.get() {
+        let thread = process.main_thread.lock().clone();
+        if let Some(thread) = thread {
             // One that was killed meanwhile is stale, and needs no start.
             let _ = self.kernel.dispatcher.start(thread.id, Some(self.kernel.machine.this_cpu()));
         }
@@ -142,6 +147,7 @@ fn narrow<'r, M: Machine>(
 ) -> Answer<'r, M> {
     let places = request.places(1)?;
     let cpus = permitted(params.affinity, &spawner.cpus)?;
+    refuse_when_heap_is_low()?;
     let processes = QuotaChain::derive(spawner.processes.clone(), params.most_processes);
     let processes = processes.map_err(|_| overloaded("spawners are derived from each other too many times"))?;
     let narrower = Spawner { images: spawner.images, cpus, processes: Arc::new(processes) };

@@ -1,6 +1,6 @@
 //! `CapabilityTable`, `Revoker`, `EndpointFactory` and `Endpoint`.
 
-use super::{Answer, Reply, Request, invalid, overloaded};
+use super::{Answer, Reply, Request, invalid, overloaded, refuse_when_heap_is_low};
 use crate::{
     ipc::{CreateEndpointError, Endpoint, Serving},
     object::{Capability, Client, Object},
@@ -40,6 +40,7 @@ impl<M: Machine> Caller<'_, M> {
     ) -> Answer<'r, M> {
         let endpoint_factory::Call::Create = call;
         let places = request.places(1)?;
+        refuse_when_heap_is_low()?;
         let serving = Endpoint::create(self.kernel, request.process).map_err(|error| match error {
             CreateEndpointError::Limit => overloaded("the process has as many endpoints as it may"),
             CreateEndpointError::OutOfMemory => overloaded("there is not enough memory"),
@@ -67,6 +68,7 @@ impl<M: Machine> Caller<'_, M> {
 fn revocable<'r, M: Machine>(request: &Request<'r, M>) -> Answer<'r, M> {
     let places = request.places(2)?;
     let lent = request.lent()?.ok_or(invalid("the call lends no capability"))?;
+    refuse_when_heap_is_low()?;
     let revocation = Revocation::new(lent.revocation).map_err(|_| overloaded("revocations depend too deeply"))?;
     let copy = Capability { object: lent.object, revocation: Some(revocation.clone()) };
     Ok(request.give_with(super::Results::empty(), [copy, Object::Revoker(revocation).into()], places))

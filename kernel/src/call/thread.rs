@@ -90,6 +90,7 @@ impl<M: Machine> Caller<'_, M> {
             Ok(false) => self.answer_now(reference, ending(thread)),
             Err(_) => {
                 drop(self.kernel.take(reference));
+                thread.claimed.store(false, Ordering::Release);
                 Err(overloaded("too many wait for the end of this thread"))
             }
         }
