@@ -36,9 +36,16 @@ pub struct Expect {
     /// How run times of these programs relate to each other, and likewise their progress. One CPU.
     #[serde(default)]
     pub ratio: BTreeMap<String, u32>,
+    /// What parts of the time that one CPU gives threads some programs must have together.
+    #[serde(default)]
+    pub share: Vec<ExpectedShare>,
     /// Programs that must not wait longer for a CPU than one base request and the longest charge.
     #[serde(default)]
     pub prompt: Vec<String>,
+    /// Programs that always want the CPU, and must not wait longer for it than one base request of each thread, their own
+    /// included, and the longest charge. One CPU.
+    #[serde(default)]
+    pub in_turn: Vec<String>,
     /// Programs that must make progress and not end, whatever happens to others.
     #[serde(default)]
     pub runs_on: Vec<String>,
@@ -73,6 +80,21 @@ pub enum Fair {
     Nobody,
     /// Everybody's.
     Everybody,
+}
+
+/// The part of a CPU that some programs have together.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ExpectedShare {
+    /// The manifest entries.
+    pub programs: Vec<String>,
+    /// They have at least this part.
+    pub least: f64,
+    /// And at most this.
+    pub most: f64,
+    /// Each thread of them makes at least so much progress.
+    #[serde(default)]
+    pub least_progress: u64,
 }
 
 /// How a program must end.
@@ -171,7 +193,8 @@ impl Target {
     pub fn parse(file: &str, text: &str) -> Result<Self, TargetError> {
         let target: Self = parse(file, text).map_err(TargetError::Bad)?;
         let expect = &target.expect;
-        let named = expect.ratio.keys().chain(&expect.prompt).chain(&expect.runs_on);
+        let named = expect.ratio.keys().chain(&expect.prompt).chain(&expect.in_turn).chain(&expect.runs_on);
+        let named = named.chain(expect.share.iter().flat_map(|share| &share.programs));
         let named = named.chain(expect.exit.iter().map(|exit| &exit.name));
         for name in named {
             if !target.manifest.programs.iter().any(|program| program.name() == name) {

@@ -23,4 +23,7 @@ targets!(
     "crowd",
     "shell",
     "threads",
+    "ipc-pairs",
+    "ipc-pairs-apart",
+    "hostile",
 );

@@ -5,7 +5,7 @@ use crate::{
     log::RunLog,
     records::Thread,
     table::{is_limited, shares},
-    target::{Fair, Target},
+    target::{ExpectedShare, Fair, Target},
 };
 
 /// Where instructions are counted: parts of the fair share.
@@ -37,6 +37,12 @@ pub fn judge(log: &RunLog, target: &Target, conditions: Conditions, verdict: &mu
     }
     if !target.expect.ratio.is_empty() {
         ratio(log, target, &bounds, verdict);
+    }
+    for expected in &target.expect.share {
+        part_of_cpu(log, expected, &bounds, verdict);
+    }
+    for name in &target.expect.in_turn {
+        in_turn(log, name, &bounds, verdict);
     }
     for name in &target.expect.prompt {
         prompt(log, name, &bounds, verdict);
@@ -197,6 +203,44 @@ fn ratio(log: &RunLog, target: &Target, bounds: &Bounds, verdict: &mut Verdict) 
             format!("{}: {done:.3} % of the group's progress, expected {part:.3} % within {bound:.0} %", thread.name),
         );
     }
+}
+
+/// What programs that hand the CPU to each other have together. Both ends of the range are bounded like any share.
+fn part_of_cpu(log: &RunLog, expected: &ExpectedShare, bounds: &Bounds, verdict: &mut Verdict) {
+    let ExpectedShare { programs, least, most, least_progress } = expected;
+    let threads = || log.threads.values().filter(|thread| programs.iter().any(|name| name == thread.program()));
+    let given: f64 = log.cpus.values().map(|cpu| cpu.thread_ns as f64).sum();
+    let runtime: f64 = threads().map(|thread| thread.runtime_ns as f64).sum();
+    let (low, high) = (given * least, given * most);
+    let good =
+        runtime > 0.0 && runtime >= low - bounds.share_ns(low, None) && runtime <= high + bounds.share_ns(high, None);
+    let names = programs.join(" and ");
+    let (part, least, most) = (runtime / given.max(1.0) * 100.0, least * 100.0, most * 100.0);
+    let bound = bounds.text();
+    verdict.note(
+        good,
+        format!("{names} have {part:.3} % of the CPU, expected {least:.1} % to {most:.1} % within {bound}"),
+    );
+    let slowest = threads().map(|thread| thread.progress).min().unwrap_or(0);
+    verdict
+        .note(slowest >= *least_progress, format!("{names}: progress {slowest} at least, expected {least_progress}"));
+}
+
+/// A thread that always wants the CPU lets each other one have a request, and may be ahead by one of its own. As with
+/// [`prompt`], a host that stops virtual CPUs leaves only the mean to judge.
+fn in_turn(log: &RunLog, name: &str, bounds: &Bounds, verdict: &mut Verdict) {
+    let threads = log.threads.values().filter(|thread| thread.program() == name && thread.dispatches > 1);
+    let Some(thread) = threads.max_by_key(|thread| thread.longest_wait_ns) else {
+        verdict.note(false, format!("{name} did not run"));
+        return;
+    };
+    let mean_ns = thread.runnable_ns / thread.dispatches;
+    let judged_ns = if bounds.exact { thread.longest_wait_ns } else { mean_ns };
+    let bound = bounds.base_request_ns * log.threads.len() as u64 + bounds.longest_charge_ns;
+    let (mean, most, limit) = (ms(mean_ns as f64), ms(thread.longest_wait_ns as f64), ms(bound as f64));
+    let judged = if bounds.exact { "the longest" } else { "the mean" };
+    let text = format!("{} waited {mean} in the mean, {most} at most; bound for {judged}: {limit}", thread.name);
+    verdict.note(judged_ns <= bound, format!("{text} (one request of each thread + longest charge)"));
 }
 
 /// Counted exactly, the longest wait is bounded. Otherwise the host may stop the virtual CPU in the middle of any one

@@ -42,6 +42,54 @@ fn a_good_run_passes_and_says_its_bound() {
     assert!(verdict_on(&good_run(), FAIR, true).passed());
 }
 
+const PAIR: &str = "
+description = 'd'
+cpus = 1
+[[manifest.program]]
+name = 'client'
+[[manifest.program]]
+name = 'server'
+[[manifest.program]]
+name = 'hog'
+[expect]
+share = [{ programs = ['client', 'server'], least = 0.5, most = 0.666666667, least-progress = 1000 }]
+";
+
+#[test]
+fn the_part_of_a_pair_just_past_its_bounds_fails_and_just_within_passes() {
+    // The pair has this much of six seconds. Within 4 ms: one request and the longest charge.
+    let run = |pair: u64| {
+        sample::fairness(&[("client.0", 64, pair / 2), ("server.0", 64, pair / 2), ("hog.0", 64, 6 * S - pair)])
+    };
+    let passes = |pair, exact| verdict_on(&run(pair), PAIR, exact).passed();
+    assert!(passes(3 * S - 3_900_000, false) && !passes(3 * S - 4_100_000, false));
+    assert!(passes(4 * S + 3_900_000, false) && !passes(4 * S + 4_100_000, false));
+    // Counted exactly: 0.5 % of three seconds is 15 ms, of four 20 ms.
+    assert!(passes(3 * S - 14_900_000, true) && !passes(3 * S - 15_100_000, true));
+    assert!(passes(4 * S + 19_900_000, true) && !passes(4 * S + 20_100_000, true));
+}
+
+#[test]
+fn a_hog_that_waits_for_more_than_a_request_of_each_thread_fails() {
+    let target = PAIR.replace("[expect]", "[expect]\nin-turn = ['hog']");
+    let passes = |longest_wait_ns| {
+        let mut log = sample::fairness(&[("client.0", 64, 2 * S), ("server.0", 64, S), ("hog.0", 64, 3 * S)]);
+        log.threads.values_mut().for_each(|thread| thread.longest_wait_ns = longest_wait_ns);
+        verdict_on(&log, &target, true).passed()
+    };
+    // Three requests and the longest charge, 2 ms each.
+    assert!(passes(8_000_000) && !passes(8_000_001));
+}
+
+#[test]
+fn a_pair_that_did_too_little_fails() {
+    let mut log = sample::fairness(&[("client.0", 64, 2 * S), ("server.0", 64, S), ("hog.0", 64, 3 * S)]);
+    assert!(verdict_on(&log, PAIR, true).passed());
+    let server = log.threads.values_mut().find(|thread| thread.program() == "server").unwrap();
+    server.progress = 999;
+    assert!(!verdict_on(&log, PAIR, true).passed());
+}
+
 #[test]
 fn equal_shares_under_unequal_weights_fail() {
     let third = 4 * S / 3;

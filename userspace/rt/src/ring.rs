@@ -96,6 +96,11 @@ impl Ring {
         self.base.as_ptr().wrapping_add(offset).cast()
     }
 
+    /// Where the ring stands, for programs that try what happens if another thread writes it.
+    pub fn address(&self) -> usize {
+        self.base.as_ptr().expose_provenance()
+    }
+
     /// How many submissions the queue has room for.
     pub fn submission_room(&self) -> u32 {
         let tail = self.word(header::SQ_TAIL).load(Ordering::Relaxed);
