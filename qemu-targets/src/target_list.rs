@@ -23,4 +23,5 @@ targets!(
     "crowd",
     "shell",
     "threads",
+    "first-program",
 );
