@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::{Context, Result, bail, ensure};
 use qemu_targets::image;
 use qemu_targets::log::{Fed, RunLog};
-use qemu_targets::qemu::{self, Accelerator, Ending, Outcome};
+use qemu_targets::qemu::{self, Accelerator, Ending, Launch, Outcome};
 use qemu_targets::target::Target;
 use qemu_targets::verdict::{self, Conditions, Verdict};
 
@@ -116,6 +116,17 @@ impl<'a> Trial<'a> {
     /// CPUs of the machine.
     pub fn cpus(&self) -> u16 {
         self.cpus
+    }
+
+    fn launch(&self) -> Launch {
+        self.switches.launch(self.kernel, Some(self.initrd.path().to_owned()), self.cpus, self.accelerator)
+    }
+
+    /// Boots and leaves the serial line to the person at this terminal; gives how the run ended.
+    pub fn operate(&self) -> Result<Ending> {
+        let mut launch = self.launch();
+        launch.options.push_str(" reports=off");
+        Ok(qemu::operate(&launch)?)
     }
 
     /// Boots, waits for the end and judges. Every line goes to `on_line` with what it was.
