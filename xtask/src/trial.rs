@@ -131,8 +131,8 @@ impl<'a> Trial<'a> {
 
     /// Boots, waits for the end and judges. Every line goes to `on_line` with what it was.
     pub fn run(&self, on_line: &mut dyn FnMut(&str, Fed, &RunLog)) -> Result<Judged> {
-        let launch =
-            self.switches.launch(self.kernel, Some(self.initrd.path().to_owned()), self.cpus, self.accelerator);
+        let mut launch = self.launch();
+        launch.input = self.target.typed.clone().unwrap_or_default().into_bytes();
         let planned = self.target.manifest.seconds.map_or(USUAL_SECONDS, |seconds| u64::from(seconds.get()));
         let limits = boot::limits(self.switches.seconds.unwrap_or(planned), self.cpus, self.accelerator);
         let mut log = RunLog::default();

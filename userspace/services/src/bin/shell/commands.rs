@@ -210,8 +210,10 @@ fn set_affinity(tid: Tid, cpus: &CpuWords) -> Result<(), Failure> {
 fn kill(process: u64) -> Result<(), Failure> {
     check_process(process)?;
     let [handle] = SystemSupervisor::granted()?.process(process)?;
-    let killed = ProcessHandle::from_handle(handle).kill();
-    ring::current().release(handle)?;
+    let handle = ProcessHandle::from_handle(handle);
+    // What comes next on the screen should find it gone.
+    let killed = handle.kill().and_then(|()| handle.wait(&mut [0; RECORD_BYTES]).map(drop));
+    ring::current().release(handle.handle())?;
     Ok(killed?)
 }
 
