@@ -229,11 +229,16 @@ impl<M: Machine> Kernel<M> {
         let state = self.cpu(cpu);
         state.device_interrupts.fetch_add(1, Ordering::Relaxed);
         if self.console_line == Some(line) {
-            while let Some(byte) = self.machine.console_read() {
-                state.console_bytes.fetch_add(1, Ordering::Relaxed);
-                self.console.input.push(byte);
-                self.input_pending.store(true, Ordering::Release);
-            }
+            self.take_received_bytes(cpu);
+        }
+    }
+
+    /// Takes what the console's device has received. Interrupts are masked.
+    pub fn take_received_bytes(&self, cpu: CpuId) {
+        while let Some(byte) = self.machine.console_read() {
+            self.cpu(cpu).console_bytes.fetch_add(1, Ordering::Relaxed);
+            self.console.input.push(byte);
+            self.input_pending.store(true, Ordering::Release);
         }
     }
 

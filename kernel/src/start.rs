@@ -65,6 +65,8 @@ pub fn start<M: Machine>(machine: &'static M, boot: BootInfo<'static>) -> ! {
             // The hook first: the other CPUs run as soon as there is a kernel, and must not lose a fire of their timers.
             machine.set_interrupt_hook(interrupt_hook::<M>);
             global::publish(kernel);
+            // What came before there was a hook has had its one interrupt, and would keep the line from another.
+            kernel.take_received_bytes(CpuId::BOOT);
             machine.release_secondaries(secondary::<M>);
             cpu_loop::run(kernel, CpuId::BOOT)
         }

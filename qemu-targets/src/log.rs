@@ -23,6 +23,8 @@ pub struct RunLog {
     pub init_exit: Option<Exit>,
     /// The end of the run.
     pub end: Option<End>,
+    /// Lines for people, in order.
+    pub texts: Vec<String>,
     /// Lines that begin like a record and are none.
     pub malformed: Vec<RecordError>,
 }
@@ -42,7 +44,10 @@ impl RunLog {
     /// Takes a serial line.
     pub fn feed(&mut self, line: &str) -> Fed {
         match parse(line) {
-            None => Fed::Text,
+            None => {
+                self.texts.push(line.to_owned());
+                Fed::Text
+            }
             Some(Ok(record)) => self.take(record),
             Some(Err(error)) => {
                 self.malformed.push(error);

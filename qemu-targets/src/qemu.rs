@@ -6,8 +6,10 @@
 
 pub mod accelerator;
 mod launch;
+mod operate;
 mod session;
 
 pub use accelerator::{Accelerator, Choice, ChoiceError, Request};
 pub use launch::{Gic, Launch, Machine, Raw};
+pub use operate::operate;
 pub use session::{Ending, Limits, Outcome, RunError, run};

@@ -16,6 +16,8 @@ pub struct Target {
     /// How many CPUs it needs at least.
     #[serde(default = "one")]
     pub least_cpus: u16,
+    /// What an operator types on the serial line. Without a person at the terminal, it is typed by the harness.
+    pub typed: Option<String>,
     /// What runs.
     pub manifest: ManifestSource,
     /// What must come of it.
@@ -52,6 +54,9 @@ pub struct Expect {
     /// Programs that end, and how. Every instance must; and nobody else may.
     #[serde(default)]
     pub exit: Vec<ExpectedExit>,
+    /// Texts of which each must stand in a line of the console, in this order.
+    #[serde(default)]
+    pub says: Vec<String>,
     /// How the run ends.
     #[serde(default)]
     pub end: ExpectedEnd,

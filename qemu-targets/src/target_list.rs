@@ -23,6 +23,7 @@ targets!(
     "crowd",
     "shell",
     "threads",
+    "first-program",
     "ipc-pairs",
     "ipc-pairs-apart",
     "hostile",

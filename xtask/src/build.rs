@@ -16,10 +16,7 @@ use cargo_metadata::Message;
 
 use crate::process;
 use crate::toolchain::Toolchain;
-use crate::workspace::Target;
-
-/// The packages of the user programs.
-const PROGRAMS: [&str; 2] = ["services", "demos"];
+use crate::workspace::{PROGRAM_PACKAGES, Target};
 
 /// An executable that was built.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +54,7 @@ pub fn build(toolchain: Toolchain, target: Target, noise: Noise) -> Result<Artif
     let kernel = kernels.into_iter().find(|executable| executable.name == platform);
     let kernel = kernel.with_context(|| format!("the package {platform} has no binary of that name"))?.path;
     let mut programs = Vec::new();
-    for package in PROGRAMS {
+    for package in PROGRAM_PACKAGES {
         programs.extend(build_package(toolchain, target, package, noise)?);
     }
     Ok(Artifacts { target, kernel: bootable(target, kernel)?, programs })

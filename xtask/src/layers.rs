@@ -35,6 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("tessera-rt", &["tessera-schema", "tessera-abi"]),
     ("demos", &["tessera-rt", "tessera-schema", "tessera-abi"]),
     ("services", &["tessera-rt", "tessera-schema", "tessera-abi"]),
+    ("first-program", &["tessera-rt"]),
     ("qemu-targets", &["tessera-schema", "tessera-abi"]),
     ("sim", &["kernel-core", "tessera-hal"]),
     // Of the simulator, host tools use the traces and plots.

@@ -63,6 +63,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     };
     let title = manifest.as_ref().map_or(name.clone(), |file| file.display().to_string());
     println!("run: {title} on {} CPUs. {}", trial.cpus(), target.description);
+    if target.typed.is_some() && std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+        return operate(&trial);
+    }
     let mut view = View::new();
     let judged = trial.run(&mut |line, fed, log| view.show(line, fed, log))?;
     view.finish(&judged.log);
@@ -71,6 +74,15 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         bail!("{}", judged.outcome.report());
     }
     if judged.passed() { Ok(()) } else { bail!("the target did not give what it must") }
+}
+
+/// Leaves the machine to the person at the terminal.
+fn operate(trial: &Trial<'_>) -> Result<()> {
+    println!("run: the terminal is the machine's; ^A X ends it at any time.");
+    match trial.operate()? {
+        Ending::Success => Ok(()),
+        ending => bail!("{ending}"),
+    }
 }
 
 fn build(switches: &Switches) -> Result<Artifacts> {

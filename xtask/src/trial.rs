@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::{Context, Result, bail, ensure};
 use qemu_targets::image;
 use qemu_targets::log::{Fed, RunLog};
-use qemu_targets::qemu::{self, Accelerator, Ending, Outcome};
+use qemu_targets::qemu::{self, Accelerator, Ending, Launch, Outcome};
 use qemu_targets::target::Target;
 use qemu_targets::verdict::{self, Conditions, Verdict};
 
@@ -118,10 +118,21 @@ impl<'a> Trial<'a> {
         self.cpus
     }
 
+    fn launch(&self) -> Launch {
+        self.switches.launch(self.kernel, Some(self.initrd.path().to_owned()), self.cpus, self.accelerator)
+    }
+
+    /// Boots and leaves the serial line to the person at this terminal; gives how the run ended.
+    pub fn operate(&self) -> Result<Ending> {
+        let mut launch = self.launch();
+        launch.options.push_str(" reports=off");
+        Ok(qemu::operate(&launch)?)
+    }
+
     /// Boots, waits for the end and judges. Every line goes to `on_line` with what it was.
     pub fn run(&self, on_line: &mut dyn FnMut(&str, Fed, &RunLog)) -> Result<Judged> {
-        let launch =
-            self.switches.launch(self.kernel, Some(self.initrd.path().to_owned()), self.cpus, self.accelerator);
+        let mut launch = self.launch();
+        launch.input = self.target.typed.clone().unwrap_or_default().into_bytes();
         let planned = self.target.manifest.seconds.map_or(USUAL_SECONDS, |seconds| u64::from(seconds.get()));
         let limits = boot::limits(self.switches.seconds.unwrap_or(planned), self.cpus, self.accelerator);
         let mut log = RunLog::default();

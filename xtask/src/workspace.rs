@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+/// The packages of user programs, in `userspace/`.
+pub const PROGRAM_PACKAGES: [&str; 3] = ["services", "demos", "first-program"];
+
 /// A target without an operating system that the project builds for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {

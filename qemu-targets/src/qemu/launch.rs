@@ -77,6 +77,24 @@ impl Gic {
     }
 }
 
+/// Where the guest's serial line ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serial {
+    /// At the harness.
+    Harness,
+    /// At the terminal of a person, who reaches the emulator itself with ^A.
+    Terminal,
+}
+
+impl Serial {
+    const fn device(self) -> &'static str {
+        match self {
+            Self::Harness => "stdio",
+            Self::Terminal => "mon:stdio",
+        }
+    }
+}
+
 /// What stands in memory where no loader of QEMU's has put it: the guest begins at `entry` with empty registers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Raw {
@@ -108,7 +126,9 @@ pub struct Launch {
     pub accelerator: Accelerator,
     /// QEMU's CPU model with its feature switches; `None` takes the accelerator's best one.
     pub cpu_model: Option<String>,
-    /// Bytes typed on the serial line as soon as the guest takes them.
+    /// Where the serial line ends.
+    pub serial: Serial,
+    /// Bytes typed on the serial line once the guest has said something, as fast as it takes them.
     pub input: Vec<u8>,
     /// The interrupt controller, on the aarch64 board.
     pub gic: Gic,
@@ -132,6 +152,7 @@ impl Launch {
             memory_mib: 512,
             accelerator: Accelerator::Tcg,
             cpu_model: None,
+            serial: Serial::Harness,
             input: Vec::new(),
             gic: Gic::default(),
             virtualization: false,
@@ -148,7 +169,7 @@ impl Launch {
         if self.second_serial {
             add(&["-serial", "null"]);
         }
-        add(&["-serial", "stdio"]);
+        add(&["-serial", self.serial.device()]);
         match self.machine {
             Machine::Q35 => add(&["-machine", "q35", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]),
             Machine::Virt => {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -120,7 +120,7 @@ pub fn run(
     let emulator = launch.machine.emulator();
     let mut child = command(launch).spawn().map_err(|source| RunError::Start { emulator, source })?;
     let started = Instant::now();
-    type_input(&mut child, &launch.input);
+    let typed = child.stdin.take().map(|stream| (stream, launch.input.clone()));
     let messages = child.stderr.take().map(|mut stream| {
         thread::spawn(move || {
             let mut text = Vec::new();
@@ -130,7 +130,7 @@ pub fn run(
         })
     });
     let (sender, receiver) = channel();
-    let reader = child.stdout.take().map(|stream| thread::spawn(move || forward(stream, &sender)));
+    let reader = child.stdout.take().map(|stream| thread::spawn(move || forward(stream, typed, &sender)));
     let mut lines = Lines { partial: Vec::new(), tail: VecDeque::new() };
     let stop = watch(&receiver, limits, started, &mut lines, on_line);
     if stop.is_some() {
@@ -146,7 +146,7 @@ pub fn run(
 }
 
 /// The emulator's command, which ends with its parent where the host offers that.
-fn command(launch: &Launch) -> Command {
+pub(super) fn command(launch: &Launch) -> Command {
     let guardian = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
         .map(|folder| folder.join("setpriv"))
         .find(|file| file.is_file());
@@ -164,21 +164,22 @@ fn command(launch: &Launch) -> Command {
 }
 
 /// Feeds the serial line from a thread of its own: the guest takes bytes when it wants.
-fn type_input(child: &mut Child, input: &[u8]) {
-    if let Some(mut stream) = child.stdin.take() {
-        let bytes = input.to_vec();
-        // The thread ends when QEMU does, because writing to a closed pipe fails.
-        thread::spawn(move || {
-            let _ = stream.write_all(&bytes);
-        });
-    }
+fn type_input(mut stream: ChildStdin, bytes: Vec<u8>) {
+    // The thread ends when QEMU does, because writing to a closed pipe fails.
+    thread::spawn(move || {
+        let _ = stream.write_all(&bytes);
+    });
 }
 
-fn forward(mut stream: impl Read, sender: &Sender<Vec<u8>>) {
+/// Passes the guest's output on. Its input begins with its first words: what is typed before then may be lost.
+fn forward(mut stream: impl Read, mut typed: Option<(ChildStdin, Vec<u8>)>, sender: &Sender<Vec<u8>>) {
     let mut buffer = vec![0; 4096];
     while let Ok(count) = stream.read(&mut buffer) {
         if count == 0 || sender.send(buffer[..count].to_vec()).is_err() {
             return;
+        }
+        if let Some((stream, bytes)) = typed.take() {
+            type_input(stream, bytes);
         }
     }
 }
@@ -245,7 +246,7 @@ impl Lines {
     }
 }
 
-fn judge(machine: Machine, status: ExitStatus) -> Ending {
+pub(super) fn judge(machine: Machine, status: ExitStatus) -> Ending {
     match status.code() {
         Some(code) if code == machine.success_status() => Ending::Success,
         Some(code) if code == machine.failure_status() => Ending::Failure,

@@ -29,11 +29,24 @@ pub fn judge(log: &RunLog, target: &Target, conditions: Conditions, verdict: &mu
     for name in &target.expect.runs_on {
         runs_on(log, target, conditions, name, verdict);
     }
+    says(log, target, verdict);
     // What programs have started themselves is theirs to judge.
     let ours = |exit: &&Exit| target.manifest.programs.iter().any(|program| program.name() == exit.name);
     let expected = |exit: &Exit| target.expect.exit.iter().any(|expected| expected.name == exit.name);
     for exit in log.exits.iter().filter(ours).filter(|exit| !expected(exit)) {
         verdict.note(false, format!("{}.{} ended unexpectedly: {}", exit.name, exit.instance, describe(exit)));
+    }
+}
+
+/// What the console must show, in order; each text is looked for behind the one before.
+fn says(log: &RunLog, target: &Target, verdict: &mut Verdict) {
+    let mut lines = log.texts.iter();
+    for text in &target.expect.says {
+        let found = lines.any(|line| line.contains(text.as_str()));
+        verdict.note(found, format!("the console {} '{text}'", if found { "shows" } else { "does not show" }));
+        if !found {
+            return;
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use super::kernels::Kernels;
 use super::runner::{Phase, Step};
 use crate::toolchain::Toolchain;
-use crate::workspace::Target;
+use crate::workspace::{PROGRAM_PACKAGES, Target};
 use crate::{layers, process};
 
 /// Packages whose code and tests run on the host.
@@ -29,13 +29,13 @@ const HOST_PACKAGES: [&str; 11] = [
 /// Packages that kernels of other people build on.
 const PUBLISHED: [&str; 3] = ["tessera-abi", "tessera-hal", "kernel-core"];
 
-/// Packages of the programs; the libraries below them are linted and built with them.
-const PROGRAM_PACKAGES: [&str; 3] = ["tessera-rt", "services", "demos"];
-
 /// What is built for the bare machine. Kernel and programs apart, because one call would unite the features of the
 /// libraries that both use.
 fn bare_packages(target: Target) -> [(&'static str, Vec<&'static str>); 2] {
-    [("kernel", vec![target.platform(), target.architecture_crate()]), ("programs", PROGRAM_PACKAGES.to_vec())]
+    [
+        ("kernel", vec![target.platform(), target.architecture_crate()]),
+        ("programs", [&["tessera-rt"], &PROGRAM_PACKAGES[..]].concat()),
+    ]
 }
 
 /// cargo allows one build at a time in a target folder, but one step's tests run while another's are being built.

@@ -2,7 +2,10 @@
 
 use crate::{screen::Screen, top};
 use alloc::{string::String, vec::Vec};
-use core::fmt;
+use core::{
+    fmt,
+    sync::atomic::{AtomicU32, Ordering},
+};
 use services::shell::{
     command::{Command, HELP, Spawn, Tid},
     view::{self, CapabilityRow, ProcessRow, ThreadRow, Why},
@@ -18,6 +21,9 @@ use tessera_rt::{
 
 /// Room for a record.
 pub const RECORD_BYTES: usize = 512;
+
+/// Programs that were started, so that each has a number of its own in reports.
+static STARTED: AtomicU32 = AtomicU32::new(0);
 
 /// What a program that the operator starts is given, as far as the shell has it.
 const GIVEN: [&str; 7] =
@@ -165,6 +171,7 @@ fn start_program(spawn: &Spawn<'_>, lines: &mut String) -> Result<(), CallError>
         arguments: spawn.arguments,
         grant_names: &names.join(" "),
         affinity: spawn.cpus.as_ref().map_or(U64List::EMPTY, |words| U64List::new(words)),
+        instance: STARTED.fetch_add(1, Ordering::Relaxed),
         weight: spawn.weight.unwrap_or(0),
         class: spawn.class.unwrap_or_default() as u16,
         ..Default::default()
@@ -203,8 +210,10 @@ fn set_affinity(tid: Tid, cpus: &CpuWords) -> Result<(), Failure> {
 fn kill(process: u64) -> Result<(), Failure> {
     check_process(process)?;
     let [handle] = SystemSupervisor::granted()?.process(process)?;
-    let killed = ProcessHandle::from_handle(handle).kill();
-    ring::current().release(handle)?;
+    let handle = ProcessHandle::from_handle(handle);
+    // What comes next on the screen should find it gone.
+    let killed = handle.kill().and_then(|()| handle.wait(&mut [0; RECORD_BYTES]).map(drop));
+    ring::current().release(handle.handle())?;
     Ok(killed?)
 }
 

@@ -1,10 +1,10 @@
-//! Links every program statically at 2 MiB with the linker script of all programs.
+//! The build script of every package of programs (`build = "../program.rs"`): links them statically at 2 MiB.
 
 use std::{env, path::Path};
 
 fn main() {
     println!("cargo::rerun-if-changed=../program.ld");
-    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=../program.rs");
     let directory = env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| ".".into());
     let script = Path::new(&directory).join("../program.ld");
     println!("cargo::rustc-link-arg-bins=--script={}", script.display());
