@@ -16,6 +16,11 @@ pub struct Target {
     /// How many CPUs it needs at least.
     #[serde(default = "one")]
     pub least_cpus: u16,
+    /// Memory that it needs, in MiB, unless the caller says otherwise.
+    pub memory: Option<u32>,
+    /// Whether it takes so long that it is soaked, and not run with the tests.
+    #[serde(default)]
+    pub long: bool,
     /// What runs.
     pub manifest: ManifestSource,
     /// What must come of it.

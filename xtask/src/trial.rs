@@ -120,8 +120,16 @@ impl<'a> Trial<'a> {
 
     /// Boots, waits for the end and judges. Every line goes to `on_line` with what it was.
     pub fn run(&self, on_line: &mut dyn FnMut(&str, Fed, &RunLog)) -> Result<Judged> {
+<<<<<<< HEAD
         let launch =
             self.switches.launch(self.kernel, Some(self.initrd.path().to_owned()), self.cpus, self.accelerator);
+=======
+        let initrd = Some(self.initrd.path.clone());
+        let mut launch = self.switches.launch(self.kernel, initrd, self.cpus, self.accelerator);
+        if let (None, Some(memory)) = (self.switches.memory, self.target.memory) {
+            launch.memory_mib = memory;
+        }
+>>>>>>> bebc3b4 (Prove spawning, rings, parks, ends of processes and siblings by run targets)
         let planned = self.target.manifest.seconds.map_or(USUAL_SECONDS, |seconds| u64::from(seconds.get()));
         let limits = boot::limits(self.switches.seconds.unwrap_or(planned), self.cpus, self.accelerator);
         let mut log = RunLog::default();
