@@ -1,6 +1,37 @@
 //! What is counted over the whole system, and numbers that are given out once.
 
 use core::sync::atomic::{AtomicU64, Ordering};
+use hal::Duration;
+
+/// The account of threads whose ends are not printed.
+#[derive(Default)]
+pub struct SilentThreads {
+    count: AtomicU64,
+    runtime_ns: AtomicU64,
+}
+
+impl SilentThreads {
+    /// Nobody yet.
+    pub const fn new() -> Self {
+        Self { count: AtomicU64::new(0), runtime_ns: AtomicU64::new(0) }
+    }
+
+    /// Counts a thread with its last account.
+    pub fn add(&self, runtime: Duration) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.runtime_ns.fetch_add(runtime.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// How many there were.
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// How long all of them ran.
+    pub fn runtime_ns(&self) -> u64 {
+        self.runtime_ns.load(Ordering::Relaxed)
+    }
+}
 
 /// The counters.
 pub struct Counters {
@@ -8,6 +39,8 @@ pub struct Counters {
     pub operations: AtomicU64,
     /// Endpoints that exist.
     pub endpoints: AtomicU64,
+    /// What threads of silent processes had, which no record of their own tells.
+    pub silent: SilentThreads,
     next_id: AtomicU64,
     secret: u64,
 }
@@ -15,7 +48,13 @@ pub struct Counters {
 impl Counters {
     /// All zero. `secret` is what identities are mixed with.
     pub const fn new(secret: u64) -> Self {
-        Self { operations: AtomicU64::new(0), endpoints: AtomicU64::new(0), next_id: AtomicU64::new(1), secret }
+        Self {
+            operations: AtomicU64::new(0),
+            endpoints: AtomicU64::new(0),
+            silent: SilentThreads::new(),
+            next_id: AtomicU64::new(1),
+            secret,
+        }
     }
 
     /// A number that no process, thread or endpoint had before. Never 0.
@@ -41,6 +80,14 @@ const fn mix(mut value: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn threads_that_are_not_printed_are_counted_with_what_they_had() {
+        let silent = SilentThreads::new();
+        silent.add(Duration::from_nanos(3));
+        silent.add(Duration::from_nanos(4));
+        assert_eq!((silent.count(), silent.runtime_ns()), (2, 7));
+    }
 
     #[test]
     fn an_identity_is_constant_at_one_endpoint_and_tells_nothing_at_another() {

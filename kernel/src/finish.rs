@@ -12,6 +12,7 @@ pub fn finish<M: Machine>(kernel: &'static Kernel<M>) -> ! {
     while let Some(cursor) = next {
         next = kernel.report_record(cursor, at, true);
     }
+    kernel.report_silent();
     check_dispatcher(kernel);
     check_accounting(kernel);
     check_memory(kernel);

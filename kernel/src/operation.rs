@@ -8,11 +8,11 @@
 use crate::{ipc::Endpoint, process::Process, ring::PendingSubmission, thread::Thread};
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use hal::Machine;
-use kernel_core::{park::ParkKey, sched::TimerId};
-use tessera_abi::limits::OUTSTANDING_OPERATIONS;
+use kernel_core::{park::ParkKey, ring::Submission, sched::TimerId};
+use tessera_abi::limits::{OUTSTANDING_OPERATIONS, TIMED_OPERATIONS};
 
 /// The most operations with a timer that one thread can have outstanding.
-pub const MAX_TIMED: u32 = 16;
+pub const MAX_TIMED: u32 = TIMED_OPERATIONS as u32;
 
 /// Names one operation of one thread for as long as it lasts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,10 +81,6 @@ pub enum WaitsFor<M: Machine> {
 }
 
 impl<M: Machine> WaitsFor<M> {
-    const fn is_timed(&self) -> bool {
-        matches!(self, Self::Sleep { .. } | Self::Park { .. })
-    }
-
     /// The badge that a call carries.
     pub const fn badge(&self) -> u64 {
         match self {
@@ -113,6 +109,17 @@ pub struct Operation<M: Machine> {
     pub pending: PendingSubmission,
     /// What for.
     pub waits_for: WaitsFor<M>,
+}
+
+impl<M: Machine> Operation<M> {
+    /// Whether it has, or is about to get, a timer. The same as long as it lasts.
+    const fn is_timed(&self) -> bool {
+        match (&self.waits_for, &self.pending.submission) {
+            (WaitsFor::Sleep { .. }, _) => true,
+            (WaitsFor::Park { .. }, Submission::Park(park)) => park.deadline.is_some(),
+            _ => false,
+        }
+    }
 }
 
 /// As many operations are outstanding as may be, or the thread has ended. Gives the operation back.
@@ -144,7 +151,7 @@ impl<M: Machine> Operations<M> {
 
     /// Adds one.
     pub fn insert(&mut self, operation: Operation<M>) -> Result<OperationKey, TooMany<M>> {
-        let timed = self.timed + u32::from(operation.waits_for.is_timed());
+        let timed = self.timed + u32::from(operation.is_timed());
         let place = self.free.trailing_zeros();
         if self.closed || timed > MAX_TIMED || place as usize >= self.slots.len() {
             return Err(TooMany(operation));
@@ -167,11 +174,22 @@ impl<M: Machine> Operations<M> {
         self.slot(key)?.as_mut().map(|slot| &mut slot.operation)
     }
 
+    /// The park in a slot, if it is one: its key, its word's address, what it waits on.
+    pub fn park_at(&self, place: u8) -> Option<(OperationKey, u64, ParkKey)> {
+        let Slot { generation, operation } = self.slots.get(usize::from(place))?.as_ref()?;
+        match (&operation.waits_for, &operation.pending.submission) {
+            (WaitsFor::Park { key, .. }, Submission::Park(park)) => {
+                Some((OperationKey { place, generation: *generation }, park.word, *key))
+            }
+            _ => None,
+        }
+    }
+
     /// Takes one out: who gets it must complete it. `None`: it is over.
     pub fn take(&mut self, key: OperationKey) -> Option<Operation<M>> {
         let operation = self.slot(key)?.take()?.operation;
         self.free |= 1 << key.place;
-        self.timed -= u32::from(operation.waits_for.is_timed());
+        self.timed -= u32::from(operation.is_timed());
         Some(operation)
     }
 
@@ -215,7 +233,7 @@ const _: () = assert!(OUTSTANDING_OPERATIONS == 64);
 mod tests {
     use super::*;
     use crate::test_machine::TestMachine;
-    use kernel_core::ring::Submission;
+    use kernel_core::ring::Park;
 
     fn sleep(user_data: u64) -> Operation<TestMachine> {
         let pending = PendingSubmission { user_data, submission: Submission::Release { handle: 0 } };
@@ -259,6 +277,26 @@ mod tests {
         assert_eq!((all, operations.len(), operations.is_empty()), (OUTSTANDING_OPERATIONS, 0, true));
         operations.close();
         assert!(operations.insert(input(99)).is_err());
+    }
+
+    #[test]
+    fn a_park_counts_among_those_with_a_timer_only_if_it_gives_up() {
+        let park = |deadline| {
+            let park = Park { handle: 0, word: 4, expected: 0, deadline };
+            let pending = PendingSubmission { user_data: 0, submission: Submission::Park(park) };
+            let key = ParkKey::Private { process: 1, address: 4 };
+            Operation::<TestMachine> { pending, waits_for: WaitsFor::Park { key, timer: None } }
+        };
+        let mut operations = Operations::new(0).unwrap();
+        for _ in 0..OUTSTANDING_OPERATIONS - MAX_TIMED as usize {
+            insert(&mut operations, park(None));
+        }
+        for _ in 0..MAX_TIMED {
+            insert(&mut operations, park(Some(1)));
+        }
+        operations.take_any();
+        assert!(operations.insert(park(Some(1))).is_err(), "the first one had no deadline");
+        assert!(operations.insert(park(None)).is_ok());
     }
 
     #[test]

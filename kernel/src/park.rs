@@ -16,9 +16,10 @@ use crate::{
     process::Process,
     ring::PendingSubmission,
     submission::Caller,
+    thread::Thread,
 };
 use core::{
-    cell::Cell,
+    ops::Range,
     sync::atomic::{AtomicU64, Ordering},
 };
 use hal::{Instant, Machine};
@@ -28,7 +29,10 @@ use kernel_core::{
     ring::{Completed, Park, Unpark},
 };
 use spin::Mutex;
-use tessera_abi::ring::{ParkOutcome, TransportError};
+use tessera_abi::{
+    limits::OUTSTANDING_OPERATIONS,
+    ring::{ParkOutcome, TransportError},
+};
 
 /// Waiters that are completed between two looks at a bucket.
 const STEP: usize = 64;
@@ -64,11 +68,11 @@ impl Parks {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Forgets one that waits.
-    pub fn cancel(&self, key: &ParkKey, waiter: OperationRef) {
-        if self.bucket(key).lock().cancel(*key, |other| *other == waiter) {
-            self.count.fetch_sub(1, Ordering::Relaxed);
-        }
+    /// Forgets one that waits. Answers whether it did.
+    pub fn cancel(&self, key: &ParkKey, waiter: OperationRef) -> bool {
+        let waited = self.bucket(key).lock().cancel(*key, |other| *other == waiter);
+        self.count.fetch_sub(waited.into(), Ordering::Relaxed);
+        waited
     }
 
     /// Takes up to [`STEP`] of those out that wait on `key`.
@@ -76,20 +80,6 @@ impl Parks {
         let mut taken = Vec::new();
         let most = most.min(STEP as u32);
         self.bucket(&key).lock().unpark(key, most, &mut |waiter| keep(&mut taken, waiter));
-        self.count.fetch_sub(taken.len() as u64, Ordering::Relaxed);
-        taken
-    }
-
-    /// Takes some of those out whose key `matches`, from one bucket.
-    fn take_matching(&self, bucket: usize, matches: impl Fn(&ParkKey) -> bool) -> Vec<OperationRef, STEP> {
-        let mut taken = Vec::new();
-        let left = Cell::new(STEP);
-        let matches = |key: &ParkKey| {
-            let taken = left.get() > 0 && matches(key);
-            left.set(left.get() - usize::from(taken));
-            taken
-        };
-        self.buckets[bucket].lock().drain(matches, &mut |waiter| keep(&mut taken, waiter));
         self.count.fetch_sub(taken.len() as u64, Ordering::Relaxed);
         taken
     }
@@ -203,24 +193,30 @@ impl<M: Machine> Kernel<M> {
         true
     }
 
-    /// Ends the parks on private words of a range that is mapped no more.
-    pub fn end_parks_in(&self, process: &Process<M>, range: &core::ops::Range<u64>) {
+    /// Ends a process's parks on words of a range that is mapped no more. A park that is begun meanwhile finds no word.
+    pub fn end_parks_in(&self, process: &Process<M>, range: &Range<u64>) {
         if process.quotas.parks.used() == 0 {
             return;
         }
-        let matches = |key: &ParkKey| match key {
-            ParkKey::Private { process: owner, address } => *owner == process.id && range.contains(address),
-            ParkKey::Shared { .. } => false,
-        };
-        for bucket in 0..BUCKETS {
-            loop {
-                let waiters = self.parks.take_matching(bucket, matches);
-                if waiters.is_empty() {
-                    break;
-                }
-                for waiter in waiters {
-                    self.end_park(waiter, ParkOutcome::Unmapped, None);
-                }
+        // From behind: a thread that leaves the list gives its place to the last one, which was seen.
+        let mut place = process.threads.lock().live.len();
+        while place > 0 {
+            place -= 1;
+            let thread = process.threads.lock().live.get(place).cloned();
+            if let Some(thread) = thread {
+                self.end_parks_of(&thread, range);
+            }
+        }
+    }
+
+    fn end_parks_of(&self, thread: &Thread<M>, range: &Range<u64>) {
+        for place in 0..OUTSTANDING_OPERATIONS as u8 {
+            let found = thread.operations.lock().park_at(place).filter(|(_, word, _)| range.contains(word));
+            let Some((key, _, park)) = found else { continue };
+            let reference = OperationRef { thread: thread.index(), key };
+            // One that is not queued is being ended by somebody else, or has not looked at its word yet.
+            if self.parks.cancel(&park, reference) {
+                self.end_park(reference, ParkOutcome::Unmapped, None);
             }
         }
     }

@@ -134,21 +134,40 @@ impl<M: Machine> Kernel<M> {
 
     fn report_thread(&self, place: u32, at: Instant, is_final: bool) -> Cursor {
         let Some((place, thread)) = self.threads.next_from(place) else { return Cursor::Cpu(0) };
-        if !thread.process.silent
-            && let Ok(snapshot) = self.dispatcher.snapshot(thread.id)
-        {
-            let state = state_name(snapshot.state);
-            self.print(|line| self.thread_record(line, &thread, &snapshot, state, at, is_final));
+        if let Ok(snapshot) = self.dispatcher.snapshot(thread.id) {
+            match (thread.process.silent, is_final) {
+                (true, true) => self.counters.silent.add(snapshot.runtime),
+                (true, false) => {}
+                (false, _) => {
+                    let state = state_name(snapshot.state);
+                    self.print(|line| self.thread_record(line, &thread, &snapshot, state, at, is_final));
+                }
+            }
         }
         Cursor::Thread(place + 1)
     }
 
     /// Prints the last record of a thread that has ended.
     pub fn report_thread_end(&self, thread: &Thread<M>) {
-        if let Some(snapshot) = thread.last_snapshot.get().filter(|_| !thread.process.silent) {
+        let Some(snapshot) = thread.last_snapshot.get() else { return };
+        if thread.process.silent {
+            self.counters.silent.add(snapshot.runtime);
+        } else {
             let at = self.machine.now();
             self.print(|line| self.thread_record(line, thread, snapshot, "exited", at, true));
         }
+    }
+
+    /// Prints what silent processes' threads had, so that the accounts of the run can be closed. The last of them were
+    /// counted by the final report.
+    pub fn report_silent(&self) {
+        let silent = &self.counters.silent;
+        self.print(|line| {
+            let mut record = JsonObject::record(line, "silent")?;
+            record.value("threads", silent.count())?;
+            record.value("runtime_ns", silent.runtime_ns())?;
+            record.end()
+        });
     }
 
     /// Formats one line and writes it.

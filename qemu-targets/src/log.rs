@@ -1,6 +1,6 @@
 //! What a run has said so far: the latest record of each thread and CPU, every exit, and what could not be read.
 
-use crate::records::{Boot, Cpu, End, Exit, Record, RecordError, Thread, parse};
+use crate::records::{Boot, Cpu, End, Exit, Record, RecordError, Silent, Thread, parse};
 use std::collections::BTreeMap;
 
 /// The program that the kernel starts. It is no part of what a target asks for.
@@ -21,6 +21,8 @@ pub struct RunLog {
     pub exits: Vec<Exit>,
     /// The end of init.
     pub init_exit: Option<Exit>,
+    /// What threads had that were not reported.
+    pub silent: Silent,
     /// The end of the run.
     pub end: Option<End>,
     /// Lines for people, in order.
@@ -68,6 +70,7 @@ impl RunLog {
             }
             Record::Exit(exit) if exit.name == INIT => self.init_exit = Some(exit),
             Record::Exit(exit) => self.exits.push(exit),
+            Record::Silent(silent) => self.silent = silent,
             Record::End(end) => self.end = Some(end),
             Record::Other => {}
         }

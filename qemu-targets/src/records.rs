@@ -20,6 +20,8 @@ pub enum Record {
     Cpu(Cpu),
     /// A program ended.
     Exit(Exit),
+    /// What threads had that no other record tells, at the end.
+    Silent(Silent),
     /// The run ended.
     End(End),
     /// A kind that this version does not judge.
@@ -162,6 +164,15 @@ pub struct Exit {
     pub code: Option<i64>,
     /// What it did, if the kernel ended it.
     pub fault: Option<String>,
+}
+
+/// The threads of processes whose ends are not printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Silent {
+    /// How many there were.
+    pub threads: u64,
+    /// How long all of them ran.
+    pub runtime_ns: u64,
 }
 
 /// How the run ended.

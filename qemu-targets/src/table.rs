@@ -39,13 +39,17 @@ pub fn is_limited(thread: &Thread) -> bool {
     thread.voluntary_blocks > 0 || thread.state == "exited"
 }
 
-/// What each CPU had for threads since the run began: all but interrupts. A CPU is online, and idle, before that.
+/// What each CPU had for threads since the programs began: all but interrupts. A CPU is online, and idle, before that.
 fn capacity(log: &RunLog) -> BTreeMap<u32, u64> {
+    // Who never blocks ran or waited all its life, and init starts everything at once.
+    let lives = log.threads.values().filter(|thread| !is_limited(thread));
+    let longest_life = lives.map(|thread| thread.runtime_ns + thread.runnable_ns).max();
     let capacity = log.cpus.values().map(|cpu| {
-        let since_start = cpu.at_ns.saturating_sub(cpu.interrupt_ns);
+        let lasted = longest_life.unwrap_or(cpu.at_ns).min(cpu.at_ns).saturating_sub(cpu.interrupt_ns);
         // What init used to start everything was never the programs'.
         let inits = log.init.as_ref().filter(|init| init.cpu == Some(cpu.id)).map_or(0, |init| init.runtime_ns);
-        (cpu.id, (cpu.thread_ns + cpu.idle_ns).min(since_start).max(cpu.thread_ns).saturating_sub(inits))
+        let used = cpu.thread_ns.saturating_sub(inits);
+        (cpu.id, (used + cpu.idle_ns).min(lasted).max(used))
     });
     capacity.collect()
 }

@@ -18,6 +18,11 @@ pub struct Target {
     pub least_cpus: u16,
     /// What an operator types on the serial line. Without a person at the terminal, it is typed by the harness.
     pub typed: Option<String>,
+    /// Memory that it needs, in MiB, unless the caller says otherwise.
+    pub memory: Option<u32>,
+    /// Whether it takes so long that it is soaked, and not run with the tests.
+    #[serde(default)]
+    pub long: bool,
     /// What runs.
     pub manifest: ManifestSource,
     /// What must come of it.

@@ -119,7 +119,12 @@ impl<'a> Trial<'a> {
     }
 
     fn launch(&self) -> Launch {
-        self.switches.launch(self.kernel, Some(self.initrd.path().to_owned()), self.cpus, self.accelerator)
+        let initrd = Some(self.initrd.path().to_owned());
+        let mut launch = self.switches.launch(self.kernel, initrd, self.cpus, self.accelerator);
+        if let (None, Some(memory)) = (self.switches.memory, self.target.memory) {
+            launch.memory_mib = memory;
+        }
+        launch
     }
 
     /// Boots and leaves the serial line to the person at this terminal; gives how the run ended.

@@ -23,6 +23,12 @@ fn open_books(cpu: &Cpu) -> Option<String> {
     (!closes).then(|| format!("CPU {}: {} ns passed, {ran} ran, {paid} were paid", cpu.id, cpu.elapsed_ns))
 }
 
+/// Threads that have ended before the final report, one for each program that has.
+fn ended_threads(log: &RunLog) -> u64 {
+    let exited = log.threads.values().filter(|thread| thread.state == "exited").count();
+    exited.max(log.exits.len()) as u64
+}
+
 /// The threads' run times together are what the CPUs gave to threads. What an exited thread had last, while its end was
 /// reported, is one charge that its record cannot hold.
 fn both_sides_agree(log: &RunLog, verdict: &mut Verdict) {
@@ -31,10 +37,11 @@ fn both_sides_agree(log: &RunLog, verdict: &mut Verdict) {
         verdict.note(false, "not every thread and CPU has made its last report");
         return;
     }
-    let threads: u64 = all().map(|thread| thread.runtime_ns).sum();
+    let reported: u64 = all().map(|thread| thread.runtime_ns).sum();
+    let threads = reported + log.silent.runtime_ns;
     let cpus: u64 = log.cpus.values().map(|cpu| cpu.thread_ns).sum();
-    let ends = log.exits.len() + usize::from(log.init_exit.is_some());
-    let last_charges = ends as u64 * log.longest_charge_ns();
+    let ends = ended_threads(log) + usize::from(log.init_exit.is_some()) as u64 + log.silent.threads;
+    let last_charges = ends * log.longest_charge_ns();
     let good = threads > 0 && threads <= cpus && cpus - threads <= last_charges;
     let seconds = |ns: u64| ns as f64 / 1e9;
     let text = format!("threads ran {:.6} s, CPUs gave threads {:.6} s", seconds(threads), seconds(cpus));

@@ -1,7 +1,11 @@
 //! Each expectation has a run that meets it and one that must fail.
 
 use super::{Conditions, Verdict, judge, sample};
-use crate::{log::RunLog, records::Exit, target::Target};
+use crate::{
+    log::RunLog,
+    records::{Exit, Silent},
+    target::Target,
+};
 
 const FAIR: &str = "
 description = 'd'
@@ -207,6 +211,37 @@ fn time_that_cpus_gave_to_threads_and_no_thread_had_fails_beyond_the_last_charge
     let mut log = good_run();
     log.threads.get_mut(&0).unwrap().runtime_ns -= 1;
     assert!(failures(&log).iter().any(|text| text.starts_with("threads ran")));
+}
+
+#[test]
+fn what_threads_without_records_had_closes_the_books_with_theirs() {
+    let run = |silent: Silent, had: u64| {
+        let mut log = good_run();
+        log.threads.get_mut(&0).unwrap().runtime_ns -= had;
+        log.silent = silent;
+        failures_of_books(&log).is_empty()
+    };
+    assert!(run(Silent { threads: 1, runtime_ns: 9 }, 9));
+    // One of them ended with a last charge of 2 ms at most, which nobody's account holds.
+    assert!(run(Silent { threads: 1, runtime_ns: 9 }, 2_000_009));
+    assert!(!run(Silent { threads: 1, runtime_ns: 9 }, 2_000_010));
+    assert!(!run(Silent { threads: 1, runtime_ns: 9 }, 8), "more than the CPUs gave");
+}
+
+#[test]
+fn threads_that_end_by_themselves_have_last_charges_too() {
+    let mut log = good_run();
+    let thread = log.threads.get_mut(&0).unwrap();
+    thread.runtime_ns -= 2_000_000;
+    assert!(!failures_of_books(&log).is_empty());
+    log.threads.get_mut(&0).unwrap().state = "exited".into();
+    assert!(failures_of_books(&log).is_empty());
+}
+
+fn failures_of_books(log: &RunLog) -> Vec<String> {
+    let findings = verdict_on(log, FAIR, false).findings;
+    let bad = findings.into_iter().filter(|finding| !finding.good && finding.text.starts_with("threads ran"));
+    bad.map(|finding| finding.text).collect()
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub const ENDPOINT_RECEIVERS: usize = 64;
 pub const ENDPOINT_IN_FLIGHT: usize = 64;
 /// Operations (calls, receives, sleeps, parks, waits, joins) that one thread can have outstanding.
 pub const OUTSTANDING_OPERATIONS: usize = 64;
+/// Those of them that have a deadline: sleeps, and parks that give up.
+pub const TIMED_OPERATIONS: usize = 16;
 /// Those that wait for the end of one process or thread.
 pub const ENDING_WAITERS: usize = 16;
 /// Threads of one process that can park at a time: all outstanding operations of all of them.

@@ -1,9 +1,13 @@
-//! What the proofs share: findings that are printed and counted.
+//! What the proofs share: findings that are printed and counted, processes that a proof makes, masks, random numbers.
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod child;
+pub mod cpus;
+pub mod random;
+
 use core::{fmt, hint};
-use tessera_rt::{println, start};
+use tessera_rt::{CallError, abi::ring::TransportError, message::ExceptionKind, println, start};
 
 /// Counts what a proof found wrong; its exit code says whether there was anything. The kernel puts the program's name
 /// before each line.
@@ -21,6 +25,30 @@ impl Findings {
             self.failures += 1;
             println!("FAILED: {what}");
         }
+    }
+
+    /// Checks that two values are equal.
+    pub fn equal<T: PartialEq + fmt::Debug>(&mut self, what: &str, is: T, expected: T) {
+        let good = is == expected;
+        self.check(good, format_args!("{what}: {is:?}, not {expected:?}"));
+    }
+
+    /// Checks that a capability refuses with this kind of exception.
+    pub fn excepted<T: fmt::Debug>(&mut self, what: &str, outcome: Result<T, CallError>, kind: ExceptionKind) {
+        let good = outcome.as_ref().is_err_and(|error| error.exception() == Some(kind));
+        self.check(good, format_args!("{what} gave {outcome:?}, not {kind:?}"));
+    }
+
+    /// Checks that the transport refuses with this error.
+    pub fn refused<T: fmt::Debug>(&mut self, what: &str, outcome: Result<T, CallError>, error: TransportError) {
+        let good = outcome.as_ref().is_err_and(|is| is.is_transport(error));
+        self.check(good, format_args!("{what} gave {outcome:?}, not {error:?}"));
+    }
+
+    /// Runs a part of the proof; an error that it does not expect is a failure.
+    pub fn part(&mut self, what: &str, part: impl FnOnce(&mut Self) -> Result<(), CallError>) {
+        let outcome = part(self);
+        self.check(outcome.is_ok(), format_args!("{what}: {outcome:?}"));
     }
 
     /// Prints the outcome; 0 if every check was good, else 1. Without any check nothing was proved: 2.

@@ -23,6 +23,7 @@ mod panic;
 pub mod print;
 pub mod ring;
 pub mod server;
+pub mod shared;
 pub mod start;
 pub mod sync;
 pub mod thread;

@@ -79,6 +79,16 @@ impl Ring {
         unsafe { AtomicU32::from_ptr(self.base.as_ptr().wrapping_add(offset).cast()) }
     }
 
+    /// One of the header's words, for proofs of what the kernel does with indices that make no sense.
+    ///
+    /// # Safety
+    ///
+    /// `offset` is one of [`header`]. Before the runtime uses the ring again, the word is what it was: with other indices
+    /// the kernel may carry out entries that nobody has filled.
+    pub unsafe fn header_word(&self, offset: usize) -> &AtomicU32 {
+        self.word(offset)
+    }
+
     fn area(&self) -> &ProgramArea {
         let area = self.base.as_ptr().wrapping_add(PROGRAM_AREA).cast::<ProgramArea>();
         // SAFETY: the header page from `PROGRAM_AREA` on belongs to the program, is mapped, aligned, zero at first, and

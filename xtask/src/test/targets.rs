@@ -22,10 +22,14 @@ pub fn phases(kernels: &Kernels) -> Vec<Phase> {
 }
 
 /// Sizes of machine that no other boot has.
-fn sizes() -> [Boot; 2] {
+fn sizes() -> [Boot; 3] {
     let large = Switches { cpus: Some(1), memory: Some(32 << 10), ..Switches::default() };
     let wide = Switches { cpus: Some(64), seconds: Some(5), ..Switches::default() };
-    [Boot { target: "smoke", switches: large }, Boot { target: "default", switches: wide }]
+    [
+        Boot { target: "smoke", switches: large },
+        Boot { target: "process-exit-large", switches: Switches::default() },
+        Boot { target: "default", switches: wide },
+    ]
 }
 
 fn step(kernels: &Kernels, name: &str, switches: Switches) -> Step {
