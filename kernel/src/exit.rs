@@ -16,7 +16,7 @@ use crate::{
     process::{Ending, Process, Stage},
     thread::Thread,
 };
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use core::sync::atomic::Ordering;
 use hal::{CpuSet, Machine};
 use heapless::Vec;
@@ -155,7 +155,8 @@ impl<M: Machine> Kernel<M> {
         if !self.drain_capabilities(process) || process.space.tear_down(CLEANUP_STEP) == TearDown::Unfinished {
             return false;
         }
-        for endpoint in core::mem::take(&mut *process.left_endpoints.lock()) {
+        let left = core::mem::take(&mut *process.left_endpoints.lock());
+        for endpoint in left.iter().filter_map(Weak::upgrade) {
             endpoint.server_left(process, None);
         }
         process.stage.store(Stage::Over as u8, Ordering::Release);

@@ -157,7 +157,7 @@ pub struct Process<M: Machine> {
 pub const MOST_LEFT_ENDPOINTS: usize = 64;
 
 /// Endpoints whose server's side was moved away.
-pub type LeftEndpoints<M> = heapless::Vec<Arc<Endpoint<M>>, MOST_LEFT_ENDPOINTS>;
+pub type LeftEndpoints<M> = heapless::Vec<Weak<Endpoint<M>>, MOST_LEFT_ENDPOINTS>;
 
 /// What capabilities for a process hold: all of one process share it. A process that was never started ends with it,
 /// because nobody can start it any more.
@@ -196,13 +196,14 @@ impl<M: Machine> Process<M> {
     /// its table does not name the endpoint any more. `false`: it has given too many away.
     pub fn remember_left(&self, endpoint: &Arc<Endpoint<M>>) -> bool {
         let mut left = self.left_endpoints.lock();
-        if left.iter().any(|other| Arc::ptr_eq(other, endpoint)) {
+        if left.iter().any(|other| core::ptr::eq(other.as_ptr(), Arc::as_ptr(endpoint))) {
             return true;
         }
         if left.is_full() {
-            left.retain(|other| !other.is_closed());
+            left.retain(|other| other.upgrade().is_some_and(|other| !other.is_closed()));
         }
-        left.push(endpoint.clone()).is_ok()
+        // Weakly: an endpoint that nobody can reach any more is gone, and counts as gone.
+        left.push(Arc::downgrade(endpoint)).is_ok()
     }
 
     /// Where it stands in its life.
