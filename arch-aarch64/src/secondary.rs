@@ -1,6 +1,6 @@
 //! Starts the secondary CPUs by PSCI, all at once, and waits once for all.
 //!
-//! A started CPU begins in `secondary_entry` with translation off, takes its own stack and comes to [`secondary_start`].
+//! A started CPU begins in `secondary_entry` with translation off, takes its own stack and comes to `secondary_start`.
 //! From there it arrives and waits to be let into the kernel. The boot CPU may abandon it before, so a CPU that is late never
 //! enters the kernel; both sides move by compare-exchange and one of them wins. One that the firmware refuses to start is
 //! abandoned at once.

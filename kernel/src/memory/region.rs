@@ -1,6 +1,6 @@
 //! Regions: what stands where in an address space, whether or not a page of it was ever used.
 //!
-//! A [`Region`] is a range of pages with one access and one [`Backing`]; [`Regions`] holds those of a space, apart from
+//! A [`Region`] is a range of pages with one access and one [`Backing`]; `Regions` holds those of a space, apart from
 //! each other, and the ranges that are being unmapped, in which nothing is populated or placed any more. Every look-up,
 //! insertion and split is O(log n). Lock level: all of it is behind the lock of its space.
 

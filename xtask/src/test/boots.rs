@@ -211,16 +211,16 @@ fn check_last_words(outcome: &Outcome, lines: &[String], root: &str) -> Result<(
         ensure!(words.contains(expected), "the last words do not name `{expected}`: {words}");
     }
     // Which of the two exits first is the host's choice.
-    let has_thread = ["thread 0 (smoke.0)", "thread 1 (sleeper.0)"].iter().any(|thread| words.contains(thread));
+    let has_thread = ["thread 1 (smoke.0)", "thread 2 (sleeper.0)"].iter().any(|thread| words.contains(thread));
     ensure!(has_thread, "the last words name no thread: {words}");
     Ok(())
 }
 
-/// The initrd of the smoke target, with a defect in its program file or good.
+/// The initrd of the smoke target, with a defect in the program that the kernel starts, or good.
 pub(super) fn smoke_initrd(artifacts: &Artifacts, defect: Option<Defect>) -> Result<Vec<u8>> {
     let target = trial::read_target("smoke", None)?;
     let mut binaries = trial::binaries(&target, artifacts)?;
-    if let (Some(defect), Some(file)) = (defect, binaries.get_mut("smoke")) {
+    if let (Some(defect), Some(file)) = (defect, binaries.get_mut("init")) {
         *file = defect.apply(file)?;
     }
     Ok(image::build(&target, 1, &binaries)?)

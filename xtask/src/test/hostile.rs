@@ -39,7 +39,7 @@ pub enum Defect {
 impl Defect {
     /// Every defect with a part of the line that the kernel must print for it.
     pub const ALL: [(Self, &'static str); 7] = [
-        (Self::Noise, "program 'smoke'"),
+        (Self::Noise, ": init"),
         (Self::ForeignMachine, "built for ELF machine 183"),
         (Self::WritableExecutable, "is writable and executable"),
         (Self::Overlapping, "overlaps an earlier one"),
