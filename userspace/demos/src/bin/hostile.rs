@@ -62,10 +62,7 @@ impl Random {
         self.0
     }
 
-    fn one_of<T: Copy>(&mut self, list: &[T]) -> T
-    where
-        T: Default,
-    {
+    fn one_of<T: Copy + Default>(&mut self, list: &[T]) -> T {
         let place = self.next() % list.len().max(1) as u64;
         list.get(place as usize).copied().unwrap_or_default()
     }
@@ -156,9 +153,10 @@ fn random_entry(random: &mut Random) -> SubmissionEntry {
     let place = random.next() % grants.len().max(1) as u64;
     let grant = grants.get(place as usize).copied().unwrap_or_default();
     let inside = FLIPPED.0.as_ptr().expose_provenance() as u64 + random.next() % 4096;
-    let address = |random: &mut Random| if random.next() % 2 == 0 { inside & !7 } else { random.one_of(&NUMBERS) };
-    let is_call = random.next() % 3 > 0;
-    let wild = random.next() % 8 == 0;
+    let address =
+        |random: &mut Random| if random.next().is_multiple_of(2) { inside & !7 } else { random.one_of(&NUMBERS) };
+    let is_call = !random.next().is_multiple_of(3);
+    let wild = random.next().is_multiple_of(8);
     SubmissionEntry {
         operation: if is_call { Operation::Call as u8 } else { random.one_of(&[0_u8, 2, 3, 5, 6, 7, 255]) },
         flags: if wild { random.next() as u8 } else { 0 },
@@ -201,10 +199,9 @@ fn exhaust(findings: &mut Findings) -> Result<(), CallError> {
     overloaded(findings, "mappings", mappings, refused);
     let place = ptr::with_exposed_provenance_mut::<u64>(first as usize);
     // SAFETY: the page was just mapped, and nobody else knows it.
-    let kept = unsafe {
-        place.write_volatile(0x600d);
-        place.read_volatile()
-    };
+    unsafe { place.write_volatile(0x600d) };
+    // SAFETY: as above.
+    let kept = unsafe { place.read_volatile() };
     findings.check(kept == 0x600d, format_args!("the first mapping holds {kept:#x}"));
     memory.unmap(&RangeParams { address: first, bytes: PAGE })?;
     findings.check(memory.allocate(&allocate).is_ok(), format_args!("what was given back is not there again"));
