@@ -62,6 +62,8 @@ impl RunLog {
         match record {
             Record::Boot(boot) => self.boot = Some(boot),
             Record::Thread(thread) if thread.program() == INIT => self.init = Some(thread),
+            // The boot CPU may print what it has seen of a thread after that thread's CPU has printed its last record.
+            Record::Thread(thread) if self.has_ended(&thread) => {}
             Record::Thread(thread) => drop(self.threads.insert(thread.id, thread)),
             Record::Cpu(cpu) => {
                 let is_last = self.boot.as_ref().is_some_and(|boot| cpu.id + 1 == boot.cpus);
@@ -82,6 +84,11 @@ impl RunLog {
         self.boot.as_ref().map_or(tessera_abi::scheduling::DEFAULT_REQUEST_NS, |boot| boot.base_request_ns)
     }
 
+    /// Whether the last record of this thread was seen, and this one is not it.
+    fn has_ended(&self, thread: &Thread) -> bool {
+        !thread.is_final && self.threads.get(&thread.id).is_some_and(|last| last.is_final)
+    }
+
     /// The threads of manifest entries: the first thread of each instance, not those that it has made itself.
     pub fn main_threads(&self) -> impl Iterator<Item = &Thread> {
         self.threads.values().filter(|thread| thread.is_main())
@@ -91,5 +98,24 @@ impl RunLog {
     pub fn longest_charge_ns(&self) -> u64 {
         let cpus = self.cpus.values().map(|cpu| cpu.longest_charge_ns);
         cpus.chain(self.threads.values().map(|thread| thread.longest_charge_ns)).max().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::sample;
+
+    #[test]
+    fn a_late_record_of_a_thread_that_has_ended_does_not_replace_its_last_one() {
+        let mut log = RunLog::default();
+        let last = sample::thread(7, "piece.0", 64, 5, 9);
+        let late = Thread { is_final: false, runtime_ns: 3, ..last.clone() };
+        log.take(Record::Thread(late.clone()));
+        assert!(!log.threads[&7].is_final);
+        log.take(Record::Thread(last));
+        log.take(Record::Thread(late));
+        assert!(log.threads[&7].is_final);
+        assert_eq!(log.threads[&7].runtime_ns, 5);
     }
 }
