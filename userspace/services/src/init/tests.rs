@@ -80,13 +80,13 @@ fn an_instance_is_asked_for_as_the_manifest_says() {
 }
 
 #[test]
-fn only_an_exit_with_zero_is_a_good_end() {
+fn an_exit_with_another_code_than_zero_is_a_bad_end_and_a_fault_is_for_others_to_judge() {
     let ending = |kind, code, fault| End::from(ProcessEnding { kind, code, fault });
     for (end, text, good) in [
         (ending(0, 0, ""), "exited with code 0", true),
         (ending(0, u32::MAX, ""), "exited with code -1", false),
-        (ending(1, 0, "a page fault"), "was ended by a fault: a page fault", false),
-        (ending(2, 0, ""), "was killed", false),
+        (ending(1, 0, "a page fault"), "was ended by a fault: a page fault", true),
+        (ending(2, 0, ""), "was killed", true),
         (ending(9, 0, ""), "ended in an unknown way (9)", false),
     ] {
         assert_eq!((end.to_string().as_str(), end.is_good()), (text, good));
