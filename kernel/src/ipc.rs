@@ -5,7 +5,7 @@
 //! it, and puts it back if the caller turns out to be bad. A CALL that is delivered and its RETURN lock the endpoint
 //! once each and allocate nothing. Lock level: endpoint, then nothing.
 //!
-//! One side can be bad again and again, and new ones come from other CPUs meanwhile: after [`MOST_DELIVERIES`] of them
+//! One side can be bad again and again, and new ones come from other CPUs meanwhile: after `MOST_DELIVERIES` of them
 //! this CPU serves what was asked of it, and the submission goes on then.
 
 use crate::{

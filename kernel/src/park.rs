@@ -146,7 +146,7 @@ impl<M: Machine> Caller<'_, M> {
         Ok(())
     }
 
-    /// Wakes up to [`STEP`]. Threads on other CPUs can park as fast as this one wakes them, so this CPU serves what was
+    /// Wakes up to `STEP`. Threads on other CPUs can park as fast as this one wakes them, so this CPU serves what was
     /// asked of it between two steps.
     pub fn unpark_step(&mut self, mut unpark: UnparkInProgress) {
         let waiters = self.kernel.parks.take(unpark.key, unpark.left);
