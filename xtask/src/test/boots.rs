@@ -300,7 +300,7 @@ mod tests {
         let good = [
             "panic: a program has exited, and mode=panic was asked for",
             "  at kernel/src/kernel.rs:91:9",
-            "  CPU 1, thread 0 (smoke.0)",
+            "  CPU 1, thread 1 (smoke.0)",
             "  cr3 0000000000201000",
             "  0xffffffff80212345 kernel::cpu_loop::CpuLoop::run",
         ];
