@@ -184,6 +184,9 @@ mod tests {
         assert_eq!(ledger.take_uncharged(), Duration::from_nanos(43));
         assert_eq!(ledger.ran().interrupt_and_switch, Duration::from_nanos(7));
         assert_eq!(ledger.ran().idle, Duration::from_nanos(10));
+        let paid = ledger.paid();
+        let [unattributed, idle, fair_share] = [7, 10, 43].map(Duration::from_nanos);
+        assert_eq!((paid.unattributed, paid.idle, paid.fair_share), (unattributed, idle, fair_share));
         assert_eq!(ledger.elapsed(), Duration::from_nanos(60));
         assert!(ledger.closes());
     }
