@@ -213,12 +213,19 @@ impl Ring {
 
     /// Waits for the completion with this user data.
     fn wait_for(&self, user_data: u64) -> Result<CompletionEntry, CallError> {
+        self.wait_until(|entry| entry.user_data == user_data)
+    }
+
+    /// Waits for a completion that matches.
+    fn wait_until(&self, matches: impl Fn(&CompletionEntry) -> bool) -> Result<CompletionEntry, CallError> {
         loop {
-            if let Some(entry) = self.take(|entry| entry.user_data == user_data) {
+            // Counted before they are looked at: one that comes meanwhile may be it, and is one more than these.
+            let seen = self.waiting();
+            if let Some(entry) = self.take(&matches) {
                 return Ok(entry);
             }
-            // Those that wait are not it, and no more than the queue holds were submitted.
-            self.enter(self.waiting() + 1, WAIT_FOREVER)?;
+            // No more than the queue holds were submitted.
+            self.enter(seen + 1, WAIT_FOREVER)?;
         }
     }
 

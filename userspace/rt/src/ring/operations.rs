@@ -210,12 +210,14 @@ impl Ring {
         let mut array = TransferArray::new(answer.given, 0)?;
         let mut entry = return_entry(endpoint, answer);
         array.name_in(&mut entry);
+        // Counted before anything is submitted: with a full queue the answer may complete before the wait.
+        let seen = self.waiting();
         // SAFETY: the results and the array live until this function returns, which waits for the completion.
         let replied = unsafe { self.submit_awaited(entry) }?;
         // SAFETY: the buffer lives until this function returns and is not touched before; the wait is below.
         let received = unsafe { self.submit_awaited(receive_entry(endpoint, buffer)) };
         if received.is_ok() {
-            self.enter(self.waiting() + 2, tessera_abi::system_call::WAIT_FOREVER)?;
+            self.enter(seen + 2, tessera_abi::system_call::WAIT_FOREVER)?;
         }
         let replied = succeeded(self.wait_for(replied)?).map(drop);
         let completion = succeeded(self.wait_for(received?)?)?;

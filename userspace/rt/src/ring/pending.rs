@@ -76,12 +76,13 @@ impl Ring {
     /// Waits until one of these calls has ended; `None` if all have before.
     pub fn wait_any(&self, calls: &mut [Pending]) -> Result<Option<FirstEnded>, CallError> {
         loop {
+            // Counted before they are looked at: one that comes meanwhile is one more than these.
+            let seen = self.waiting();
             let ended = calls.iter_mut().enumerate().find_map(|(index, call)| Some((index, call.poll()?)));
             if ended.is_some() || calls.iter().all(|call| call.buffers.is_none()) {
                 return Ok(ended);
             }
-            // Those that wait in the queue are none of these.
-            self.enter(self.waiting() + 1, WAIT_FOREVER)?;
+            self.enter(seen + 1, WAIT_FOREVER)?;
         }
     }
 }

@@ -79,6 +79,22 @@ fn a_call_takes_its_completion_out_of_the_middle_and_leaves_the_others_in_their_
 }
 
 #[test]
+fn a_completion_that_comes_while_the_others_are_looked_at_is_not_waited_for_again() {
+    let ring = nops();
+    ring.submit_nop(1, 0).unwrap();
+    ring.enter(1, WAIT_FOREVER).unwrap();
+    let has_come = Cell::new(false);
+    let found = ring.wait_until(|entry| {
+        // Another CPU completes the operation behind the look.
+        if !has_come.replace(true) {
+            complete(ring, CompletionEntry { user_data: 7, ..Default::default() });
+        }
+        entry.user_data == 7
+    });
+    assert_eq!(found.map(|entry| entry.user_data), Ok(7));
+}
+
+#[test]
 fn a_call_that_might_find_no_room_for_its_completion_is_refused_before_it_is_made() {
     let ring = nops();
     for number in 0..CQ_ENTRIES {
@@ -171,6 +187,20 @@ fn an_answer_and_the_next_call_take_one_entry_into_the_kernel() {
     assert!(replied.unwrap_err().is_transport(TransportError::NoSuchCall));
     assert_eq!((received.call, received.header.badge, received.header.method), (1234, 6, 3));
     assert_eq!((received.params, received.capabilities.len()), (&b"hi"[..], 0));
+}
+
+#[test]
+fn an_answer_that_completes_before_the_wait_for_the_next_call_is_counted_once() {
+    let ring = with_kernel(Box::new(|entry| {
+        let is_receive = entry.operation == Operation::Recv as u8;
+        Some(CompletionEntry { status: if is_receive { 32 } else { 0 }, ..Default::default() })
+    }));
+    // The answer fills the queue, so the receive enters the kernel to make room.
+    (0..SQ_ENTRIES - 1).for_each(|number| ring.submit_nop(number, 0).unwrap());
+    let mut buffer = ReceiveBuffer::new();
+    let answer = Answer { call: 1, is_exception: false, results: b"", given: &[] };
+    assert!(ring.reply_and_receive(8, answer, &mut buffer).is_ok_and(|(replied, _)| replied.is_ok()));
+    assert_eq!(ring.waiting(), SQ_ENTRIES - 1);
 }
 
 #[test]
