@@ -310,4 +310,5 @@ struct ResourceCounts @0xe3a1f0a5c2b74d36 {
   # Calls, sleeps, parks, waits and joins that have not completed.
   memoryObjects @8 :UInt64;
   timers @9 :UInt64;
+  # Those of programs; the kernel's own are not counted.
 }

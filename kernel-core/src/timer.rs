@@ -68,11 +68,6 @@ impl Timers {
         Self { slab: Slab::new(limit) }
     }
 
-    /// How many are armed. Looks at each of them.
-    pub fn armed(&self) -> usize {
-        self.slab.iter().count()
-    }
-
     /// Makes room for `count` armed timers in all. May allocate.
     pub fn reserve(&self, count: u32) -> Result<(), InsertError> {
         self.slab.reserve(count)

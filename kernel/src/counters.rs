@@ -37,6 +37,8 @@ impl SilentThreads {
 pub struct Counters {
     /// Operations that have not completed.
     pub operations: AtomicU64,
+    /// Armed timers of programs; the kernel's own come and go with its reports.
+    pub timers: AtomicU64,
     /// Endpoints that exist.
     pub endpoints: AtomicU64,
     /// What threads of silent processes had, which no record of their own tells.
@@ -50,6 +52,7 @@ impl Counters {
     pub const fn new(secret: u64) -> Self {
         Self {
             operations: AtomicU64::new(0),
+            timers: AtomicU64::new(0),
             endpoints: AtomicU64::new(0),
             silent: SilentThreads::new(),
             next_id: AtomicU64::new(1),

@@ -134,13 +134,17 @@ impl<M: Machine> Kernel<M> {
     fn forget(&self, process: &Process<M>, reference: OperationRef, operation: Operation<M>) {
         match operation.waits_for {
             WaitsFor::Sleep { timer } => {
-                timer.map(|timer| self.dispatcher.cancel_timer(timer));
+                if let Some(timer) = timer {
+                    self.disarm(timer);
+                }
             }
             WaitsFor::Input => self.cancel_read(reference),
             WaitsFor::Call { endpoint, .. } => endpoint.cancel_call(reference),
             WaitsFor::Receive(endpoint) => endpoint.cancel_receive(reference),
             WaitsFor::Park { key, timer } => {
-                timer.map(|timer| self.dispatcher.cancel_timer(timer));
+                if let Some(timer) = timer {
+                    self.disarm(timer);
+                }
                 self.parks.cancel(&key, reference);
                 process.quotas.parks.release(1);
             }

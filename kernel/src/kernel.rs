@@ -17,7 +17,7 @@ use crate::{
 use alloc::{boxed::Box, sync::Arc};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use hal::{CpuId, CpuSet, Duration, Instant, Interrupt, IrqLine, Machine, Requests};
-use kernel_core::sched::{Config, Dispatcher, MAX_THREADS, ThreadId};
+use kernel_core::sched::{Config, Dispatcher, MAX_THREADS, ThreadId, TimerError, TimerId};
 use spin::{Mutex, Once};
 
 /// What one CPU publishes for others to read. On its own cache lines.
@@ -242,12 +242,30 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
+    /// Arms a timer on this CPU.
+    pub fn arm(&self, deadline: Instant, expiry: Expiry) -> Result<TimerId, TimerError> {
+        let timer = self.dispatcher.arm_timer(deadline, expiry.to_raw())?;
+        let is_a_programs = matches!(expiry, Expiry::Operation(_) | Expiry::EnterTimeout { .. });
+        self.counters.timers.fetch_add(is_a_programs.into(), Ordering::Relaxed);
+        Ok(timer)
+    }
+
+    /// Cancels a program's timer, if it has not fired.
+    pub fn disarm(&self, timer: TimerId) {
+        let cancelled = self.dispatcher.cancel_timer(timer);
+        self.counters.timers.fetch_sub(cancelled.into(), Ordering::Relaxed);
+    }
+
     /// What a timer does when it has fired. Called by the dispatcher on the CPU that armed it, with interrupts masked
     /// and no lock held.
     pub fn expired(&self, payload: u64) {
         match Expiry::from_raw(payload) {
-            Some(Expiry::Operation(operation)) => self.operation_expired(operation),
+            Some(Expiry::Operation(operation)) => {
+                self.counters.timers.fetch_sub(1, Ordering::Relaxed);
+                self.operation_expired(operation);
+            }
             Some(Expiry::EnterTimeout { thread }) => {
+                self.counters.timers.fetch_sub(1, Ordering::Relaxed);
                 if let Some(thread) = self.threads.get(thread) {
                     self.wake(thread.id);
                 }

@@ -186,7 +186,7 @@ impl<M: Machine> Kernel<M> {
     fn end_park(&self, waiter: OperationRef, outcome: ParkOutcome, caller: Option<&mut Caller<'_, M>>) -> bool {
         let Some((thread, operation)) = self.take(waiter) else { return false };
         if let WaitsFor::Park { timer: Some(timer), .. } = operation.waits_for {
-            self.dispatcher.cancel_timer(timer);
+            self.disarm(timer);
         }
         thread.process.quotas.parks.release(1);
         self.finish(&thread, &operation, Completed::Value(outcome as u64), caller);

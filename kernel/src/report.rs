@@ -65,7 +65,7 @@ impl Reporter {
         }
         if let Some(length) = kernel.run.length {
             let end = kernel.run.started.saturating_add(length);
-            if kernel.dispatcher.arm_timer(end, Expiry::EndOfRun.to_raw()).is_err() {
+            if kernel.arm(end, Expiry::EndOfRun).is_err() {
                 kernel.run.fail();
                 kernel.end_run();
             }
@@ -76,7 +76,7 @@ impl Reporter {
     pub fn arm<M: Machine>(&mut self, kernel: &Kernel<M>) {
         if let Some(at) = self.to_arm {
             // Without a free timer the report waits for the next pass through the loop.
-            if kernel.dispatcher.arm_timer(at, Expiry::Report.to_raw()).is_ok() {
+            if kernel.arm(at, Expiry::Report).is_ok() {
                 self.to_arm = None;
             }
         }

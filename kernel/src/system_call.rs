@@ -138,7 +138,7 @@ impl<M: Machine> Kernel<M> {
     fn begin_wait(&self, thread: &Thread<M>, mut wait: Wait, handoff: Option<ThreadId>) -> SystemCallOutcome {
         if let Some(deadline) = wait.deadline {
             let expiry = Expiry::EnterTimeout { thread: thread.index() };
-            match self.dispatcher.arm_timer(deadline, expiry.to_raw()) {
+            match self.arm(deadline, expiry) {
                 Ok(timer) => wait.timer = Some(timer),
                 // Without a timer the wait could last for ever: it ends at once, as if the time had passed.
                 Err(_) => return SystemCallOutcome::Return(available(thread)),
@@ -160,7 +160,7 @@ impl<M: Machine> Kernel<M> {
     /// Ends a wait: its timer is not needed any more.
     pub fn end_wait(&self, wait: &Wait) {
         if let Some(timer) = wait.timer {
-            self.dispatcher.cancel_timer(timer);
+            self.disarm(timer);
         }
     }
 }

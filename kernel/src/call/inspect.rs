@@ -117,7 +117,7 @@ impl<M: Machine> Caller<'_, M> {
             parks: kernel.parks.count(),
             operations: kernel.counters.operations.load(Ordering::Relaxed),
             memory_objects: kernel.objects.objects() as u64,
-            timers: kernel.dispatcher.armed_timers() as u64,
+            timers: kernel.counters.timers.load(Ordering::Relaxed),
         }
     }
 }

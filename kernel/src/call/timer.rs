@@ -40,16 +40,14 @@ impl<M: Machine> Kernel<M> {
     /// Arms the timer of an operation that has begun. It fires on this CPU, outside system calls, so it cannot fire before
     /// it is remembered. Answers `false` if no timer is left.
     pub fn arm_for(&self, reference: OperationRef, deadline: Instant) -> bool {
-        let Ok(armed) = self.dispatcher.arm_timer(deadline, Expiry::Operation(reference).to_raw()) else {
-            return false;
-        };
+        let Ok(armed) = self.arm(deadline, Expiry::Operation(reference)) else { return false };
         if let Some(thread) = self.threads.get(reference.thread) {
             let mut operations = thread.operations.lock();
             match operations.get(reference.key).map(|operation| &mut operation.waits_for) {
                 Some(WaitsFor::Sleep { timer } | WaitsFor::Park { timer, .. }) => *timer = Some(armed),
                 _ => {
                     drop(operations);
-                    self.dispatcher.cancel_timer(armed);
+                    self.disarm(armed);
                 }
             }
         }

@@ -717,7 +717,7 @@ pub struct ResourceCounts {
     pub operations: u64,
     /// The field `memoryObjects`.
     pub memory_objects: u64,
-    /// The field `timers`.
+    /// Those of programs; the kernel's own are not counted.
     pub timers: u64,
 }
 

@@ -112,7 +112,8 @@ impl Results {
     }
 }
 
-/// Answers the calls of an endpoint until it is gone. Capabilities that come with a call are the handler's to keep or to
+/// Answers the calls of an endpoint until it is gone, or until the program has given its capability up while a call was
+/// answered (as a client in the same program may, once it has its answer). Capabilities that come with a call are the handler's to keep or to
 /// release.
 ///
 /// A caller that cannot take its answer any more, because it has ended or has no room, is no error.
@@ -123,12 +124,15 @@ pub fn serve(
     let (mut results, mut buffer) = (Results::new(), ReceiveBuffer::new());
     let ring = ring::current();
     let mut received = ring.receive(endpoint, &mut buffer);
+    let mut has_served = false;
     loop {
         let call = match received {
             Ok(call) => call,
             Err(error) if error.is_transport(TransportError::Disconnected) => return Ok(()),
+            Err(error) if has_served && error.is_transport(TransportError::InvalidHandle) => return Ok(()),
             Err(error) => return Err(error),
         };
+        has_served = true;
         results.clear();
         let (id, outcome) = (call.call, handler(&call, &mut results));
         let answer = results.answer(id, outcome);

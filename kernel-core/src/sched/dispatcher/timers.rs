@@ -14,11 +14,6 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         self.timers.reserve(count)
     }
 
-    /// How many timers are armed. Looks at each of them.
-    pub fn armed_timers(&self) -> usize {
-        self.timers.armed()
-    }
-
     /// Arms a timer on this CPU: `serve` will give `payload` to its caller once `deadline` has come. A deadline in the
     /// past is due at once. Allocates nothing. Any context.
     pub fn arm_timer(&self, deadline: Instant, payload: TimerPayload) -> Result<TimerId, TimerError> {

@@ -7,7 +7,7 @@ use super::{
 use std::{boxed::Box, vec::Vec};
 use tessera_abi::{
     ring::{EXCEPTION, TransportError},
-    transfer::{ReceivedCall, TransferEntry},
+    transfer::{RECEIVED_CALL_BYTES, ReceivedCall, TransferEntry},
 };
 use tessera_schema::message::{Exception, ExceptionKind};
 
@@ -201,6 +201,30 @@ fn an_answer_that_completes_before_the_wait_for_the_next_call_is_counted_once() 
     let answer = Answer { call: 1, is_exception: false, results: b"", given: &[] };
     assert!(ring.reply_and_receive(8, answer, &mut buffer).is_ok_and(|(replied, _)| replied.is_ok()));
     assert_eq!(ring.waiting(), SQ_ENTRIES - 1);
+}
+
+#[test]
+fn a_server_whose_program_has_given_the_endpoint_up_ends_well_and_one_that_never_had_it_does_not() {
+    for calls in [0, 2] {
+        let mut left = calls;
+        with_kernel(Box::new(move |entry| {
+            let status = match (entry.operation == Operation::Recv as u8, left) {
+                (true, 0) => -(TransportError::InvalidHandle as i32),
+                (true, _) => {
+                    left -= 1;
+                    RECEIVED_CALL_BYTES as i32
+                }
+                (false, _) => 0,
+            };
+            Some(CompletionEntry { status, ..Default::default() })
+        }));
+        let mut served = 0;
+        let outcome = crate::server::serve(8, |_, _| {
+            served += 1;
+            Ok(())
+        });
+        assert_eq!((served, outcome.is_ok()), (calls, calls > 0));
+    }
 }
 
 #[test]
