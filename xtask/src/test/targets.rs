@@ -24,7 +24,9 @@ pub fn phases(kernels: &Kernels) -> Vec<Phase> {
 /// Sizes of machine that no other boot has.
 fn sizes() -> [Boot; 3] {
     let large = Switches { cpus: Some(1), memory: Some(32 << 10), ..Switches::default() };
-    let wide = Switches { cpus: Some(64), seconds: Some(5), ..Switches::default() };
+    // The host stops each of so many CPUs for hundreds of milliseconds at a time: a share needs many of those to mean
+    // something.
+    let wide = Switches { cpus: Some(64), seconds: Some(15), ..Switches::default() };
     [
         Boot { target: "smoke", switches: large },
         Boot { target: "process-exit-large", switches: Switches::default() },
