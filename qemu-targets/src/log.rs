@@ -61,9 +61,9 @@ impl RunLog {
     fn take(&mut self, record: Record) -> Fed {
         match record {
             Record::Boot(boot) => self.boot = Some(boot),
-            Record::Thread(thread) if thread.program() == INIT => self.init = Some(thread),
             // The boot CPU may print what it has seen of a thread after that thread's CPU has printed its last record.
             Record::Thread(thread) if self.has_ended(&thread) => {}
+            Record::Thread(thread) if thread.program() == INIT => self.init = Some(thread),
             Record::Thread(thread) => drop(self.threads.insert(thread.id, thread)),
             Record::Cpu(cpu) => {
                 let is_last = self.boot.as_ref().is_some_and(|boot| cpu.id + 1 == boot.cpus);
@@ -86,7 +86,8 @@ impl RunLog {
 
     /// Whether the last record of this thread was seen, and this one is not it.
     fn has_ended(&self, thread: &Thread) -> bool {
-        !thread.is_final && self.threads.get(&thread.id).is_some_and(|last| last.is_final)
+        let known = self.threads.get(&thread.id).or(self.init.as_ref().filter(|init| init.id == thread.id));
+        !thread.is_final && known.is_some_and(|last| last.is_final)
     }
 
     /// The threads of manifest entries: the first thread of each instance, not those that it has made itself.
@@ -117,5 +118,14 @@ mod tests {
         log.take(Record::Thread(late));
         assert!(log.threads[&7].is_final);
         assert_eq!(log.threads[&7].runtime_ns, 5);
+    }
+
+    #[test]
+    fn a_late_record_of_init_does_not_replace_its_last_one_either() {
+        let mut log = RunLog::default();
+        let last = sample::thread(2, "init.0", 64, 5, 9);
+        log.take(Record::Thread(last.clone()));
+        log.take(Record::Thread(Thread { is_final: false, ..last }));
+        assert!(log.init.is_some_and(|init| init.is_final) && log.threads.is_empty());
     }
 }
