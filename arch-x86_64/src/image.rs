@@ -1,6 +1,6 @@
 //! The kernel's image: where the linker put its parts. Each begins and ends at a page.
 
-use crate::page_entry::Flags;
+use crate::page_entry::Kind;
 use core::ops::Range;
 use tessera_hal::PhysicalAddress;
 
@@ -61,11 +61,7 @@ impl Image {
     }
 
     /// The parts with what is allowed in each.
-    pub(crate) fn parts(&self) -> [(Range<usize>, Flags); 3] {
-        [
-            (self.text.clone(), Flags::empty()),
-            (self.constants.clone(), Flags::NO_EXECUTE),
-            (self.data.clone(), Flags::WRITE | Flags::NO_EXECUTE),
-        ]
+    pub(crate) fn parts(&self) -> [(Range<usize>, Kind); 3] {
+        [(self.text.clone(), Kind::Code), (self.constants.clone(), Kind::Constants), (self.data.clone(), Kind::Data)]
     }
 }

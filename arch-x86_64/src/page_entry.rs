@@ -1,6 +1,7 @@
 //! One page table entry: the encoding, as in Intel SDM volume 3, section 5.5.
 
 use crate::features::{Features, features};
+use tessera_hal::port::tables::{KernelEntry, Level};
 use tessera_hal::{Access, Frame, PageTableEntry, PhysicalAddress};
 
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
@@ -33,22 +34,48 @@ bitflags::bitflags! {
 #[repr(transparent)]
 pub struct Entry(u64);
 
-impl Entry {
-    /// A page that only the kernel may use.
-    pub(crate) fn kernel_page(frame: Frame, flags: Flags) -> Self {
-        Self::encode(frame, flags | Flags::PRESENT, features())
+/// What a range of the kernel's tables is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// The kernel's code.
+    Code,
+    /// What is only read: the kernel's constants, firmware tables.
+    Constants,
+    /// The kernel's variables, stacks and the direct map.
+    Data,
+    /// Device registers.
+    Registers,
+    /// Where a starting CPU begins, in the lower half of a root of its own.
+    Trampoline,
+}
+
+impl Kind {
+    const fn flags(self) -> Flags {
+        let global = Flags::PRESENT.union(Flags::GLOBAL);
+        match self {
+            Self::Code => global,
+            Self::Constants => global.union(Flags::NO_EXECUTE),
+            Self::Data => global.union(Flags::WRITE).union(Flags::NO_EXECUTE),
+            Self::Registers => global.union(Flags::WRITE).union(Flags::NO_CACHE).union(Flags::NO_EXECUTE),
+            Self::Trampoline => Flags::PRESENT,
+        }
+    }
+}
+
+impl KernelEntry for Entry {
+    type Kind = Kind;
+
+    fn kernel_page(frame: Frame, kind: Kind, level: Level) -> Self {
+        let large = if level == Level::Page { Flags::empty() } else { Flags::LARGE };
+        Self::encode(frame, kind.flags() | large, features())
     }
 
-    /// A table under which the pages decide what is allowed.
-    pub(crate) fn kernel_table(frame: Frame) -> Self {
+    fn kernel_table(frame: Frame) -> Self {
         Self::encode(frame, Flags::PRESENT | Flags::WRITE, features())
     }
+}
 
-    /// The same, as a page of a level above the lowest.
-    pub(crate) fn large(self) -> Self {
-        Self(self.0 | Flags::LARGE.bits())
-    }
-
+impl Entry {
     /// Bits that the CPU does not have are reserved and must stay clear.
     fn encode(frame: Frame, flags: Flags, features: Features) -> Self {
         let mut flags = flags;
@@ -150,9 +177,13 @@ mod tests {
     }
 
     #[test]
-    fn kernel_pages_give_user_mode_nothing() {
-        let entry = Entry::encode(FRAME, Flags::PRESENT | Flags::WRITE | Flags::GLOBAL, ALL);
-        assert_eq!(entry.access(), Access::empty());
+    fn no_kernel_range_is_writable_and_executable_or_open_to_user_mode() {
+        for kind in [Kind::Code, Kind::Constants, Kind::Data, Kind::Registers, Kind::Trampoline] {
+            let flags = kind.flags();
+            assert!(!flags.contains(Flags::WRITE) || flags.contains(Flags::NO_EXECUTE), "{kind:?}");
+            let entry = Entry::encode(FRAME, flags, ALL);
+            assert_eq!((entry.access(), entry.is_present()), (Access::empty(), true), "{kind:?}");
+        }
         assert!(!Entry::empty().is_present());
     }
 

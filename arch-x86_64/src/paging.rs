@@ -10,11 +10,12 @@
 use crate::features::{Features, features};
 use crate::image::Image;
 use crate::memory;
-use crate::page_entry::{Entry, Flags};
+use crate::page_entry::{Entry, Kind};
 use core::sync::atomic::{AtomicU64, Ordering};
 use spin::Mutex;
 use tessera_hal::port::regions::Regions;
-use tessera_hal::{Frame, MemoryRegion, PAGE_SIZE, PageTableEntry, PhysicalAddress, VirtualAddress};
+use tessera_hal::port::tables::{self, Level, TableMemory};
+use tessera_hal::{Frame, PAGE_SIZE, PageTableEntry, PhysicalAddress, VirtualAddress};
 
 /// Where physical address 0 stands in the direct map.
 pub const DIRECT_MAP: usize = 0xffff_8000_0000_0000;
@@ -30,42 +31,39 @@ const WINDOW_BYTES: u64 = 1 << 40;
 /// instruction ends at a non-canonical address.
 pub const USER_RANGE: core::ops::Range<usize> = 0x1000..0x7fff_ffff_f000;
 
-/// The levels of a page table, named by what one of their entries maps.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Level {
-    /// 4 KiB.
-    Page,
-    /// 2 MiB.
-    Large,
-    /// 1 GiB.
-    Giant,
-    /// 512 GiB.
-    Root,
-}
-
-impl Level {
-    const fn shift(self) -> u32 {
-        match self {
-            Self::Page => 12,
-            Self::Large => 21,
-            Self::Giant => 30,
-            Self::Root => 39,
-        }
-    }
-
-    const fn bytes(self) -> u64 {
-        1 << self.shift()
-    }
-
-    const fn index(self, address: usize) -> usize {
-        address >> self.shift() & 511
-    }
-}
-
 static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
 static TRAMPOLINE_ROOT: AtomicU64 = AtomicU64::new(0);
 /// Held while the kernel's half is changed.
 static CHANGE: Mutex<()> = Mutex::new(());
+
+/// Tables in the direct map, of frames that nobody else uses.
+struct Tables;
+
+impl TableMemory for Tables {
+    type Entry = Entry;
+
+    fn has_giant_pages(&self) -> bool {
+        features().contains(Features::GIANT_PAGES)
+    }
+
+    fn allocate(&mut self) -> Frame {
+        memory::allocate_zeroed()
+    }
+
+    fn read(&self, table: Frame, index: usize) -> Entry {
+        // SAFETY: every table is a frame in the direct map; `index` is below 512.
+        Entry::from_raw(unsafe { place(table, index).read_volatile() })
+    }
+
+    fn write(&mut self, table: Frame, index: usize, entry: Entry) {
+        // SAFETY: as above; the caller owns the tables (boot, under the CHANGE lock, or not yet in use).
+        unsafe { place(table, index).write_volatile(entry.to_raw()) };
+    }
+}
+
+fn place(table: Frame, index: usize) -> *mut u64 {
+    direct(table.start()).cast::<u64>().wrapping_add(index & 511)
+}
 
 /// Where a physical address of RAM stands in the direct map. Device registers and firmware tables outside RAM are not
 /// there.
@@ -89,7 +87,7 @@ pub fn trampoline_root() -> PhysicalAddress {
 /// # Panics
 /// If the registers stand above 1 TiB: no machine that Tessera runs on has such.
 pub fn map_device(start: PhysicalAddress, bytes: usize) -> *mut u8 {
-    map_window(DEVICES, start, bytes, Flags::WRITE | Flags::NO_CACHE | Flags::NO_EXECUTE)
+    map_window(DEVICES, start, bytes, Kind::Registers)
 }
 
 /// Maps firmware tables, read-only, and answers where.
@@ -97,93 +95,67 @@ pub fn map_device(start: PhysicalAddress, bytes: usize) -> *mut u8 {
 /// # Panics
 /// As [`map_device`].
 pub fn map_firmware(start: PhysicalAddress, bytes: usize) -> *const u8 {
-    map_window(FIRMWARE, start, bytes, Flags::NO_EXECUTE)
+    map_window(FIRMWARE, start, bytes, Kind::Constants)
 }
 
-fn map_window(window: usize, start: PhysicalAddress, bytes: usize, flags: Flags) -> *mut u8 {
+fn map_window(window: usize, start: PhysicalAddress, bytes: usize, kind: Kind) -> *mut u8 {
     let end = start.0.saturating_add(bytes as u64);
     assert!(end <= WINDOW_BYTES, "cannot map {bytes} bytes of device memory at {start}: above 1 TiB");
-    let _held = CHANGE.lock();
-    let root = Frame::containing(kernel_root());
-    for frame in start.0 / PAGE_SIZE as u64..end.div_ceil(PAGE_SIZE as u64) {
-        let frame = Frame::from_number(frame);
-        let slot = leaf_slot(root, window + frame.start().0 as usize, Level::Page);
-        if !read(slot).is_present() {
-            write(slot, Entry::kernel_page(frame, flags | Flags::GLOBAL));
-        }
-    }
+    let first = Frame::containing(start).start();
+    map(window + first.0 as usize, first, end.next_multiple_of(PAGE_SIZE as u64) - first.0, kind);
     (window + start.0 as usize) as *mut u8
+}
+
+fn map(start: usize, target: PhysicalAddress, bytes: u64, kind: Kind) {
+    let _held = CHANGE.lock();
+    tables::map(&mut Tables, Frame::containing(kernel_root()), VirtualAddress(start), target, bytes, kind);
 }
 
 /// Maps one page of kernel data.
 pub(crate) fn map_kernel_page(page: VirtualAddress, frame: Frame) {
-    let _held = CHANGE.lock();
-    let slot = leaf_slot(Frame::containing(kernel_root()), page.0, Level::Page);
-    write(slot, Entry::kernel_page(frame, Flags::WRITE | Flags::GLOBAL | Flags::NO_EXECUTE));
+    map(page.0, frame.start(), PAGE_SIZE as u64, Kind::Data);
 }
 
 /// Builds the kernel's half over all of `ram` and loads it. Once, on the boot CPU; the loader's tables, with their
 /// low identity, are not used again.
 pub(crate) fn build(ram: &Regions<128>, image: &Image) {
     let root = memory::allocate_zeroed();
+    KERNEL_ROOT.store(root.start().0, Ordering::Release);
     for window in
         [STACKS, DEVICES, DEVICES + Level::Root.bytes() as usize, FIRMWARE, FIRMWARE + Level::Root.bytes() as usize]
     {
-        next_table(entry_of(root, Level::Root.index(window)));
+        tables::table_for(&mut Tables, root, VirtualAddress(window), Level::Giant);
     }
-    map_ram(root, ram, image);
-    map_image(root, image);
-    KERNEL_ROOT.store(root.start().0, Ordering::Release);
+    map_ram(ram, image);
+    for (part, kind) in image.parts() {
+        map(part.start, Image::physical(part.start), part.len() as u64, kind);
+    }
     build_trampoline_root(root);
     load(root.start());
 }
 
 /// The direct map. What is read-only in the image is read-only here too.
-fn map_ram(root: Frame, ram: &Regions<128>, image: &Image) {
+fn map_ram(ram: &Regions<128>, image: &Image) {
+    let read_only = image.read_only();
+    let bytes = read_only.end - read_only.start;
     let mut writable = *ram;
-    writable.remove_bytes(image.read_only().start, image.read_only().end - image.read_only().start);
+    writable.remove_bytes(read_only.start, bytes);
     for region in writable.as_slice() {
-        map_direct(root, *region, Flags::WRITE);
+        map_direct(region.start.start(), region.frames * PAGE_SIZE as u64, Kind::Data);
     }
-    let start = Frame::containing(PhysicalAddress(image.read_only().start));
-    let frames = (image.read_only().end - image.read_only().start) / PAGE_SIZE as u64;
-    map_direct(root, MemoryRegion { start, frames }, Flags::empty());
+    map_direct(PhysicalAddress(read_only.start), bytes, Kind::Constants);
 }
 
-fn map_direct(root: Frame, region: MemoryRegion, flags: Flags) {
-    let mut at = region.start.start().0;
-    let end = at + region.frames * PAGE_SIZE as u64;
-    while at < end {
-        let level = largest_page(at, end);
-        let slot = leaf_slot(root, DIRECT_MAP + at as usize, level);
-        let page =
-            Entry::kernel_page(Frame::containing(PhysicalAddress(at)), flags | Flags::GLOBAL | Flags::NO_EXECUTE);
-        write(slot, if level == Level::Page { page } else { page.large() });
-        at += level.bytes();
-    }
-}
-
-/// The largest page that begins at `at`, ends by `end` and exists on this CPU.
-fn largest_page(at: u64, end: u64) -> Level {
-    let giant = features().contains(Features::GIANT_PAGES).then_some(Level::Giant);
-    let fits = |level: &Level| at.is_multiple_of(level.bytes()) && end - at >= level.bytes();
-    giant.into_iter().chain([Level::Large]).find(fits).unwrap_or(Level::Page)
-}
-
-fn map_image(root: Frame, image: &Image) {
-    for (part, flags) in image.parts() {
-        for page in part.step_by(PAGE_SIZE) {
-            let frame = Frame::containing(Image::physical(page));
-            write(leaf_slot(root, page, Level::Page), Entry::kernel_page(frame, flags | Flags::GLOBAL));
-        }
-    }
+fn map_direct(start: PhysicalAddress, bytes: u64, kind: Kind) {
+    map(DIRECT_MAP + start.0 as usize, start, bytes, kind);
 }
 
 fn build_trampoline_root(kernel: Frame) {
     let root = memory::allocate_zeroed();
     copy_kernel_half(kernel, root);
     let page = memory::TRAMPOLINE;
-    write(leaf_slot(root, page.start().0 as usize, Level::Page), Entry::kernel_page(page, Flags::empty()));
+    let identity = VirtualAddress(page.start().0 as usize);
+    tables::map_one(&mut Tables, root, identity, page, Kind::Trampoline, Level::Page);
     TRAMPOLINE_ROOT.store(root.start().0, Ordering::Release);
 }
 
@@ -194,7 +166,7 @@ pub(crate) fn prepare_root(root: Frame) {
 
 fn copy_kernel_half(from: Frame, to: Frame) {
     for index in 256..512 {
-        write(entry_of(to, index), read(entry_of(from, index)));
+        Tables.write(to, index, Tables.read(from, index));
     }
 }
 
@@ -216,41 +188,4 @@ pub(crate) fn loaded_root() -> PhysicalAddress {
 pub(crate) fn flush_page(page: VirtualAddress) {
     // SAFETY: dropping a translation is always allowed.
     unsafe { core::arch::asm!("invlpg [{}]", in(reg) page.0, options(nostack, preserves_flags)) };
-}
-
-/// The entry for `address` at `level`, with all tables above it.
-fn leaf_slot(root: Frame, address: usize, level: Level) -> *mut Entry {
-    let mut table = root;
-    for above in [Level::Root, Level::Giant, Level::Large] {
-        if above == level {
-            break;
-        }
-        table = next_table(entry_of(table, above.index(address)));
-    }
-    entry_of(table, level.index(address))
-}
-
-/// The table that an entry points to, made if there is none.
-fn next_table(slot: *mut Entry) -> Frame {
-    let entry = read(slot);
-    if entry.is_present() {
-        return entry.frame();
-    }
-    let frame = memory::allocate_zeroed();
-    write(slot, Entry::kernel_table(frame));
-    frame
-}
-
-fn entry_of(table: Frame, index: usize) -> *mut Entry {
-    direct(table.start()).cast::<Entry>().wrapping_add(index & 511)
-}
-
-fn read(slot: *mut Entry) -> Entry {
-    // SAFETY: `slot` comes from `entry_of`, an entry of a table in the direct map.
-    unsafe { slot.read_volatile() }
-}
-
-fn write(slot: *mut Entry, entry: Entry) {
-    // SAFETY: as in `read`; the caller owns the table (boot, or under the CHANGE lock, or not yet in use).
-    unsafe { slot.write_volatile(entry) };
 }
