@@ -5,28 +5,20 @@
 //! CPU that has interrupts masked is then left alone.
 
 use crate::percpu::{self, MAX_CPUS, PerCpu};
-use core::hint::spin_loop;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::Ordering;
 use tessera_hal::CpuId;
+use tessera_hal::port::stopping::{self, StopClaim};
 
-/// Nobody stops the machine; else the number of the CPU that does, plus one.
-const NOBODY: u32 = 0;
-static CLAIMED_BY: AtomicU32 = AtomicU32::new(NOBODY);
-/// How often the others are looked at before a CPU that does not answer is left alone.
-const PATIENCE: u32 = 2_000_000;
+static CLAIM: StopClaim = StopClaim::new();
 
 /// Claims the right to stop the machine for this CPU. Only the first CPU gets it, as often as it asks.
 pub(crate) fn claim() -> bool {
-    let mine = u32::from(percpu::this().cpu().get()) + 1;
-    match CLAIMED_BY.compare_exchange(NOBODY, mine, Ordering::AcqRel, Ordering::Acquire) {
-        Ok(_) => true,
-        Err(holder) => holder == mine,
-    }
+    CLAIM.claim(percpu::this().cpu())
 }
 
 /// A request to stop arrived: stop if another CPU has claimed the machine, else go on.
 pub(crate) fn on_request() {
-    if CLAIMED_BY.load(Ordering::Acquire) != NOBODY && !claim() {
+    if CLAIM.is_anothers(percpu::this().cpu()) {
         percpu::this().stopped.store(true, Ordering::Release);
         forever();
     }
@@ -35,13 +27,10 @@ pub(crate) fn on_request() {
 /// Waits, within reason, until every other CPU that has started has stopped.
 pub(crate) fn wait_for_others() {
     let this = percpu::this().cpu();
-    for _ in 0..PATIENCE {
+    stopping::wait_until(|| {
         let mut others = (0..MAX_CPUS as u16).map(CpuId::new).filter(|&cpu| cpu != this).filter_map(percpu::of);
-        if others.all(has_ended) {
-            break;
-        }
-        spin_loop();
-    }
+        others.all(has_ended)
+    });
 }
 
 fn has_ended(area: &PerCpu) -> bool {
