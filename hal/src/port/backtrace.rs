@@ -52,7 +52,7 @@ fn line(out: &mut dyn Write, stacks: &impl Stacks, address: u64, inside: u64) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::{string::String, vec, vec::Vec};
+    use alloc::{string::String, vec::Vec};
 
     /// Frames one after another from address 100 on, ten apart.
     struct Chain(Vec<StackFrame>);
@@ -85,6 +85,6 @@ mod tests {
         assert_eq!(printed(&[(110, 0x1010), (100, 0x1020)], None).lines().count(), 3);
         let endless: Vec<(usize, u64)> = (0..1000).map(|number| (110 + number * 10, 0x1010)).collect();
         assert_eq!(printed(&endless, None).lines().count(), 1 + MAX_FRAMES);
-        assert_eq!(printed(&vec![], None).lines().count(), 1);
+        assert_eq!(printed(&[], None).lines().count(), 1);
     }
 }
