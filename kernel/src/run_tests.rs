@@ -326,6 +326,14 @@ fn bad_submissions_get_their_typed_error_and_change_nothing() {
                     let bytes = user.read(user.stack(RESULTS - user_data * 256), status as usize / 8);
                     assert_eq!(Exception::decode(&bytes).unwrap().kind, ExceptionKind::InvalidArgument);
                 }
+                let entry = call_entry(user, &Request::Policy(policy::Call::Snapshot), 6);
+                user.submit(&entry);
+                enter(0, 0)
+            },
+            |user: &mut User<'_>| {
+                let length = user.completion(16).1 as usize;
+                let snapshot = user.read(user.stack(RESULTS - 6 * 256), length / 8);
+                assert_eq!(SnapshotResults::decode(&snapshot).unwrap().weight, 64, "nothing was changed");
                 exit(0)
             },
         ],

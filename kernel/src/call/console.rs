@@ -7,8 +7,9 @@ use crate::{
     submission::Caller,
 };
 use hal::Machine;
+use tessera_abi::ring::TransportError;
 use tessera_schema::generated::{
-    interfaces::{console, terminal},
+    interfaces::{self, console, terminal},
     messages::{ConsoleReadParams, ConsoleReadResults},
 };
 
@@ -39,13 +40,20 @@ impl<M: Machine> Caller<'_, M> {
 
     fn read<'r>(&mut self, params: &ConsoleReadParams, request: &Request<'r, M>) -> Answer<'r, M> {
         let kernel = self.kernel;
+        // What is taken must fit: the bytes' place is a multiple of a word.
+        let beside = interfaces::least_results(request.call.interface, request.call.method);
+        let room = (request.call.results_len as usize).saturating_sub(beside) / 8 * 8;
+        if room == 0 {
+            return Err(TransportError::ResultsTooSmall.into());
+        }
+        let most = (params.most_bytes as usize).clamp(1, MOST_BYTES.min(room));
         let mut reader = kernel.reader.lock();
         if reader.is_some() {
             return Err(overloaded("somebody else reads the console"));
         }
         let operation = Operation { pending: *request.pending, waits_for: WaitsFor::Input };
         let begun = kernel.begin_for(self.thread, operation).ok_or(super::TOO_MANY_OPERATIONS)?;
-        *reader = Some(Reader { operation: begun, most: (params.most_bytes as usize).clamp(1, MOST_BYTES) });
+        *reader = Some(Reader { operation: begun, most });
         drop(reader);
         kernel.input_arrived();
         Ok(Reply::Later)

@@ -1,7 +1,9 @@
 //! Calls of the kernel's own objects: from a submission to a method and back.
 //!
-//! The order is always the same: the capability, the parameters, the place for the results and for the capabilities that
-//! come with them; then the method; then delivery. So a call that cannot be answered does nothing.
+//! The order is always the same: the capability, the place for the results, the parameters, the places for capabilities
+//! that come with the results; then the method; then delivery. So a call that cannot be answered does nothing. (Results
+//! with texts or lists can be longer than what is asked for at first; their methods change nothing, but for a read of the
+//! console, which takes no more than there is room for.)
 
 mod console;
 mod inspect;
@@ -211,6 +213,9 @@ impl<M: Machine> Caller<'_, M> {
         if let Object::Client(client) = &capability.object {
             client.endpoint.call(self, *pending, client);
             return Ok(None);
+        }
+        if results_len < interfaces::least_results(call.interface, call.method) {
+            return Err(TransportError::ResultsTooSmall);
         }
         let machine = self.kernel.machine;
         let mut buffer = [0; MAX_MESSAGE_BYTES as usize];

@@ -12,6 +12,9 @@ const HEAD: &str = "\
 //! A data field is given by its byte offset in the data section, a text, data or list field by its pointer's index.
 ";
 
+/// A message of one segment: the table of segments and the root pointer.
+const MESSAGE_HEAD_BYTES: usize = 16;
+
 /// The text of `layout.rs`.
 pub fn generate(model: &Model) -> String {
     let sections = model.structs.iter().map(|structure| {
@@ -23,9 +26,12 @@ pub fn generate(model: &Model) -> String {
 
 fn constants(structure: &Struct) -> String {
     let Struct { data_words, pointers, .. } = structure;
+    let bytes = MESSAGE_HEAD_BYTES + 8 * (data_words + pointers);
     let mut text = format!(
         "    /// Words of data.\n    pub const DATA_WORDS: usize = {data_words};\n    \
-             /// Pointers.\n    pub const POINTERS: usize = {pointers};\n"
+             /// Pointers.\n    pub const POINTERS: usize = {pointers};\n    \
+             /// Bytes of the message, without the texts and lists that it points at.\n    \
+             pub const LEAST_BYTES: usize = {bytes};\n"
     );
     for field in &structure.fields {
         let what = if field.kind.borrows() { "Pointer index" } else { "Byte offset" };

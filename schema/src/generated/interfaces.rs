@@ -2,6 +2,8 @@
 //!
 //! What a receiver of calls needs: which interfaces there are, and the parameters of a call by its method's ordinal.
 
+use super::layout;
+
 /// The id and the name of every interface of the kernel.
 pub const ALL: &[(u64, &str)] = &[
     (capability_table::ID, capability_table::NAME),
@@ -29,6 +31,59 @@ pub const ALL: &[(u64, &str)] = &[
 /// The name of the interface with this id, if it is one of the kernel's.
 pub fn name(id: u64) -> Option<&'static str> {
     ALL.iter().find(|(known, _)| *known == id).map(|(_, name)| *name)
+}
+
+/// The least bytes of a method's results: without texts and lists. 0 for a method that there is not.
+pub const fn least_results(interface: u64, method: u16) -> usize {
+    match (interface, method) {
+        (capability_table::ID, capability_table::REVOCABLE) => layout::empty::LEAST_BYTES,
+        (capability_table::ID, capability_table::NEXT) => layout::capability_record::LEAST_BYTES,
+        (console::ID, console::WRITE) => layout::empty::LEAST_BYTES,
+        (console::ID, console::READ) => layout::console_read_results::LEAST_BYTES,
+        (endpoint::ID, endpoint::MINT) => layout::empty::LEAST_BYTES,
+        (endpoint_factory::ID, endpoint_factory::CREATE) => layout::empty::LEAST_BYTES,
+        (memory_factory::ID, memory_factory::CREATE) => layout::empty::LEAST_BYTES,
+        (memory_object::ID, memory_object::MAP) => layout::map_memory_results::LEAST_BYTES,
+        (memory_object::ID, memory_object::INFO) => layout::memory_info::LEAST_BYTES,
+        (memory_object::ID, memory_object::READ_ONLY) => layout::empty::LEAST_BYTES,
+        (process_handle::ID, process_handle::START) => layout::empty::LEAST_BYTES,
+        (process_handle::ID, process_handle::WAIT) => layout::process_ending::LEAST_BYTES,
+        (process_handle::ID, process_handle::KILL) => layout::empty::LEAST_BYTES,
+        (process_handle::ID, process_handle::INFO) => layout::process_info::LEAST_BYTES,
+        (process_handle::ID, process_handle::MAIN_THREAD) => layout::empty::LEAST_BYTES,
+        (process_spawner::ID, process_spawner::SPAWN) => layout::spawn_results::LEAST_BYTES,
+        (process_spawner::ID, process_spawner::NARROW) => layout::empty::LEAST_BYTES,
+        (read_only_memory::ID, read_only_memory::MAP) => layout::map_memory_results::LEAST_BYTES,
+        (read_only_memory::ID, read_only_memory::INFO) => layout::memory_info::LEAST_BYTES,
+        (revoker::ID, revoker::REVOKE) => layout::empty::LEAST_BYTES,
+        (scheduling_policy_cap::ID, scheduling_policy_cap::SET_WEIGHT) => layout::empty::LEAST_BYTES,
+        (scheduling_policy_cap::ID, scheduling_policy_cap::SET_LATENCY_CLASS) => layout::empty::LEAST_BYTES,
+        (scheduling_policy_cap::ID, scheduling_policy_cap::SET_AFFINITY) => layout::empty::LEAST_BYTES,
+        (scheduling_policy_cap::ID, scheduling_policy_cap::SNAPSHOT) => layout::snapshot_results::LEAST_BYTES,
+        (scheduling_policy_cap::ID, scheduling_policy_cap::SET_REQUEST) => layout::empty::LEAST_BYTES,
+        (system_inspector::ID, system_inspector::NEXT_PROCESS) => layout::process_record::LEAST_BYTES,
+        (system_inspector::ID, system_inspector::NEXT_THREAD) => layout::thread_record::LEAST_BYTES,
+        (system_inspector::ID, system_inspector::NEXT_CAPABILITY) => layout::capability_record::LEAST_BYTES,
+        (system_inspector::ID, system_inspector::WHY) => layout::why_results::LEAST_BYTES,
+        (system_inspector::ID, system_inspector::RESOURCES) => layout::resource_counts::LEAST_BYTES,
+        (system_supervisor::ID, system_supervisor::PROCESS) => layout::empty::LEAST_BYTES,
+        (system_supervisor::ID, system_supervisor::THREAD) => layout::empty::LEAST_BYTES,
+        (terminal::ID, terminal::WRITE) => layout::empty::LEAST_BYTES,
+        (terminal::ID, terminal::READ) => layout::console_read_results::LEAST_BYTES,
+        (thread_control::ID, thread_control::EXIT) => layout::empty::LEAST_BYTES,
+        (thread_control::ID, thread_control::SET_TLS_BASE) => layout::empty::LEAST_BYTES,
+        (thread_control::ID, thread_control::HANDLE) => layout::empty::LEAST_BYTES,
+        (thread_handle::ID, thread_handle::JOIN) => layout::thread_ending::LEAST_BYTES,
+        (thread_handle::ID, thread_handle::DETACH) => layout::empty::LEAST_BYTES,
+        (thread_handle::ID, thread_handle::SNAPSHOT) => layout::snapshot_results::LEAST_BYTES,
+        (thread_spawner::ID, thread_spawner::CREATE) => layout::create_thread_results::LEAST_BYTES,
+        (timer::ID, timer::NOW) => layout::timer_now_results::LEAST_BYTES,
+        (timer::ID, timer::SLEEP) => layout::empty::LEAST_BYTES,
+        (virtual_memory::ID, virtual_memory::ALLOCATE) => layout::map_memory_results::LEAST_BYTES,
+        (virtual_memory::ID, virtual_memory::UNMAP) => layout::empty::LEAST_BYTES,
+        (virtual_memory::ID, virtual_memory::PROTECT) => layout::empty::LEAST_BYTES,
+        _ => 0,
+    }
 }
 
 /// The capabilities of the calling process.

@@ -8,6 +8,8 @@ pub mod allocate_params {
     pub const DATA_WORDS: usize = 2;
     /// Pointers.
     pub const POINTERS: usize = 0;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 32;
     /// Byte offset of `bytes`.
     pub const BYTES: usize = 0;
     /// Byte offset of `access`.
@@ -20,6 +22,8 @@ pub mod cap_exception {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 1;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 32;
     /// Byte offset of `type`.
     pub const TYPE: usize = 0;
     /// Pointer index of `reason`.
@@ -32,6 +36,8 @@ pub mod capability_record {
     pub const DATA_WORDS: usize = 4;
     /// Pointers.
     pub const POINTERS: usize = 0;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 48;
     /// Byte offset of `found`.
     pub const FOUND: usize = 0;
     /// Byte offset of `revoked`.
@@ -52,6 +58,8 @@ pub mod console_read_params {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 0;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 24;
     /// Byte offset of `mostBytes`.
     pub const MOST_BYTES: usize = 0;
 }
@@ -62,6 +70,8 @@ pub mod console_read_results {
     pub const DATA_WORDS: usize = 0;
     /// Pointers.
     pub const POINTERS: usize = 1;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 24;
     /// Pointer index of `bytes`.
     pub const BYTES: usize = 0;
 }
@@ -72,6 +82,8 @@ pub mod console_write_params {
     pub const DATA_WORDS: usize = 0;
     /// Pointers.
     pub const POINTERS: usize = 1;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 24;
     /// Pointer index of `text`.
     pub const TEXT: usize = 0;
 }
@@ -82,6 +94,8 @@ pub mod create_memory_params {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 0;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 24;
     /// Byte offset of `bytes`.
     pub const BYTES: usize = 0;
 }
@@ -92,6 +106,8 @@ pub mod create_thread_params {
     pub const DATA_WORDS: usize = 6;
     /// Pointers.
     pub const POINTERS: usize = 1;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 72;
     /// Byte offset of `entry`.
     pub const ENTRY: usize = 0;
     /// Byte offset of `stack`.
@@ -116,6 +132,8 @@ pub mod create_thread_results {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 0;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 24;
     /// Byte offset of `threadId`.
     pub const THREAD_ID: usize = 0;
 }
@@ -126,6 +144,8 @@ pub mod empty {
     pub const DATA_WORDS: usize = 0;
     /// Pointers.
     pub const POINTERS: usize = 0;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 16;
 }
 
 /// `MapMemoryParams`.
@@ -134,6 +154,8 @@ pub mod map_memory_params {
     pub const DATA_WORDS: usize = 3;
     /// Pointers.
     pub const POINTERS: usize = 0;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 40;
     /// Byte offset of `offset`.
     pub const OFFSET: usize = 0;
     /// Byte offset of `bytes`.
@@ -148,6 +170,8 @@ pub mod map_memory_results {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 0;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 24;
     /// Byte offset of `address`.
     pub const ADDRESS: usize = 0;
 }
@@ -158,6 +182,8 @@ pub mod memory_info {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 0;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 24;
     /// Byte offset of `bytes`.
     pub const BYTES: usize = 0;
 }
@@ -168,6 +194,8 @@ pub mod mint_params {
     pub const DATA_WORDS: usize = 2;
     /// Pointers.
     pub const POINTERS: usize = 0;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 32;
     /// Byte offset of `interface`.
     pub const INTERFACE: usize = 0;
     /// Byte offset of `badge`.
@@ -180,6 +208,8 @@ pub mod narrow_spawner_params {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 1;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 32;
     /// Byte offset of `mostProcesses`.
     pub const MOST_PROCESSES: usize = 0;
     /// Pointer index of `affinity`.
@@ -192,6 +222,8 @@ pub mod next_capability_params {
     pub const DATA_WORDS: usize = 2;
     /// Pointers.
     pub const POINTERS: usize = 0;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 32;
     /// Byte offset of `processId`.
     pub const PROCESS_ID: usize = 0;
     /// Byte offset of `after`.
@@ -204,6 +236,8 @@ pub mod next_params {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 0;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 24;
     /// Byte offset of `after`.
     pub const AFTER: usize = 0;
 }
@@ -214,6 +248,8 @@ pub mod process_ending {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 1;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 32;
     /// Byte offset of `kind`.
     pub const KIND: usize = 0;
     /// Byte offset of `code`.
@@ -228,6 +264,8 @@ pub mod process_id_params {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 0;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 24;
     /// Byte offset of `processId`.
     pub const PROCESS_ID: usize = 0;
 }
@@ -238,6 +276,8 @@ pub mod process_info {
     pub const DATA_WORDS: usize = 3;
     /// Pointers.
     pub const POINTERS: usize = 0;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 40;
     /// Byte offset of `processId`.
     pub const PROCESS_ID: usize = 0;
     /// Byte offset of `state`.
@@ -256,6 +296,8 @@ pub mod process_record {
     pub const DATA_WORDS: usize = 5;
     /// Pointers.
     pub const POINTERS: usize = 1;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 64;
     /// Byte offset of `found`.
     pub const FOUND: usize = 0;
     /// Byte offset of `state`.
@@ -282,6 +324,8 @@ pub mod protect_params {
     pub const DATA_WORDS: usize = 3;
     /// Pointers.
     pub const POINTERS: usize = 0;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 40;
     /// Byte offset of `address`.
     pub const ADDRESS: usize = 0;
     /// Byte offset of `bytes`.
@@ -296,6 +340,8 @@ pub mod range_params {
     pub const DATA_WORDS: usize = 2;
     /// Pointers.
     pub const POINTERS: usize = 0;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 32;
     /// Byte offset of `address`.
     pub const ADDRESS: usize = 0;
     /// Byte offset of `bytes`.
@@ -308,6 +354,8 @@ pub mod resource_counts {
     pub const DATA_WORDS: usize = 10;
     /// Pointers.
     pub const POINTERS: usize = 0;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 96;
     /// Byte offset of `processes`.
     pub const PROCESSES: usize = 0;
     /// Byte offset of `threads`.
@@ -336,6 +384,8 @@ pub mod set_affinity_params {
     pub const DATA_WORDS: usize = 0;
     /// Pointers.
     pub const POINTERS: usize = 1;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 24;
     /// Pointer index of `words`.
     pub const WORDS: usize = 0;
 }
@@ -346,6 +396,8 @@ pub mod set_latency_class_params {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 0;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 24;
     /// Byte offset of `class`.
     pub const CLASS: usize = 0;
 }
@@ -356,6 +408,8 @@ pub mod set_request_params {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 0;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 24;
     /// Byte offset of `requestNs`.
     pub const REQUEST_NS: usize = 0;
 }
@@ -366,6 +420,8 @@ pub mod set_tls_base_params {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 0;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 24;
     /// Byte offset of `address`.
     pub const ADDRESS: usize = 0;
 }
@@ -376,6 +432,8 @@ pub mod set_weight_params {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 0;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 24;
     /// Byte offset of `weight`.
     pub const WEIGHT: usize = 0;
 }
@@ -386,6 +444,8 @@ pub mod snapshot_results {
     pub const DATA_WORDS: usize = 11;
     /// Pointers.
     pub const POINTERS: usize = 0;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 104;
     /// Byte offset of `weight`.
     pub const WEIGHT: usize = 0;
     /// Byte offset of `class`.
@@ -420,6 +480,8 @@ pub mod spawn_params {
     pub const DATA_WORDS: usize = 4;
     /// Pointers.
     pub const POINTERS: usize = 5;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 88;
     /// Pointer index of `binary`.
     pub const BINARY: usize = 0;
     /// Pointer index of `name`.
@@ -454,6 +516,8 @@ pub mod spawn_results {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 0;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 24;
     /// Byte offset of `processId`.
     pub const PROCESS_ID: usize = 0;
 }
@@ -464,6 +528,8 @@ pub mod thread_ending {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 0;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 24;
     /// Byte offset of `code`.
     pub const CODE: usize = 0;
 }
@@ -474,6 +540,8 @@ pub mod thread_exit_params {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 0;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 24;
     /// Byte offset of `code`.
     pub const CODE: usize = 0;
 }
@@ -484,6 +552,8 @@ pub mod thread_id_params {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 0;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 24;
     /// Byte offset of `threadId`.
     pub const THREAD_ID: usize = 0;
 }
@@ -494,6 +564,8 @@ pub mod thread_record {
     pub const DATA_WORDS: usize = 9;
     /// Pointers.
     pub const POINTERS: usize = 1;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 96;
     /// Byte offset of `found`.
     pub const FOUND: usize = 0;
     /// Byte offset of `state`.
@@ -528,6 +600,8 @@ pub mod timer_now_results {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 0;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 24;
     /// Byte offset of `nowNs`.
     pub const NOW_NS: usize = 0;
 }
@@ -538,6 +612,8 @@ pub mod timer_sleep_params {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 0;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 24;
     /// Byte offset of `deadlineNs`.
     pub const DEADLINE_NS: usize = 0;
 }
@@ -548,6 +624,8 @@ pub mod why_results {
     pub const DATA_WORDS: usize = 3;
     /// Pointers.
     pub const POINTERS: usize = 1;
+    /// Bytes of the message, without the texts and lists that it points at.
+    pub const LEAST_BYTES: usize = 48;
     /// Byte offset of `found`.
     pub const FOUND: usize = 0;
     /// Byte offset of `state`.
