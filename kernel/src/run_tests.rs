@@ -333,7 +333,7 @@ fn bad_submissions_get_their_typed_error_and_change_nothing() {
             |user: &mut User<'_>| {
                 let length = user.completion(16).1 as usize;
                 let snapshot = user.read(user.stack(RESULTS - 6 * 256), length / 8);
-                assert_eq!(SnapshotResults::decode(&snapshot).unwrap().weight, 64, "nothing was changed");
+                assert_eq!(SnapshotResults::decode(&snapshot).unwrap().weight, 10_000, "nothing was changed");
                 exit(0)
             },
         ],

@@ -17,22 +17,27 @@ const MESSAGE_HEAD_BYTES: usize = 16;
 
 /// The text of `layout.rs`.
 pub fn generate(model: &Model) -> String {
+    let methods = || model.interfaces.iter().flat_map(|interface| &interface.methods);
     let sections = model.structs.iter().map(|structure| {
         let name = &structure.name;
-        format!("\n/// `{name}`.\npub mod {} {{\n{}}}\n", snake_case(name), constants(structure))
+        let is_result = methods().any(|method| &method.results == name);
+        format!("\n/// `{name}`.\npub mod {} {{\n{}}}\n", snake_case(name), constants(structure, is_result))
     });
     HEAD.to_string() + &sections.collect::<String>()
 }
 
-fn constants(structure: &Struct) -> String {
+fn constants(structure: &Struct, is_result: bool) -> String {
     let Struct { data_words, pointers, .. } = structure;
-    let bytes = MESSAGE_HEAD_BYTES + 8 * (data_words + pointers);
     let mut text = format!(
         "    /// Words of data.\n    pub const DATA_WORDS: usize = {data_words};\n    \
-             /// Pointers.\n    pub const POINTERS: usize = {pointers};\n    \
-             /// Bytes of the message, without the texts and lists that it points at.\n    \
-             pub const LEAST_BYTES: usize = {bytes};\n"
+             /// Pointers.\n    pub const POINTERS: usize = {pointers};\n"
     );
+    if is_result {
+        let bytes = MESSAGE_HEAD_BYTES + 8 * (data_words + pointers);
+        text += "    /// Bytes of the message, without the texts and lists that it points at.\n";
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "    pub const LEAST_BYTES: usize = {bytes};");
+    }
     for field in &structure.fields {
         let what = if field.kind.borrows() { "Pointer index" } else { "Byte offset" };
         let (name, place) = (&field.name, field.place);

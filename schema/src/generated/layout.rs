@@ -8,8 +8,6 @@ pub mod allocate_params {
     pub const DATA_WORDS: usize = 2;
     /// Pointers.
     pub const POINTERS: usize = 0;
-    /// Bytes of the message, without the texts and lists that it points at.
-    pub const LEAST_BYTES: usize = 32;
     /// Byte offset of `bytes`.
     pub const BYTES: usize = 0;
     /// Byte offset of `access`.
@@ -22,8 +20,6 @@ pub mod cap_exception {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 1;
-    /// Bytes of the message, without the texts and lists that it points at.
-    pub const LEAST_BYTES: usize = 32;
     /// Byte offset of `type`.
     pub const TYPE: usize = 0;
     /// Pointer index of `reason`.
@@ -58,8 +54,6 @@ pub mod console_read_params {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 0;
-    /// Bytes of the message, without the texts and lists that it points at.
-    pub const LEAST_BYTES: usize = 24;
     /// Byte offset of `mostBytes`.
     pub const MOST_BYTES: usize = 0;
 }
@@ -82,8 +76,6 @@ pub mod console_write_params {
     pub const DATA_WORDS: usize = 0;
     /// Pointers.
     pub const POINTERS: usize = 1;
-    /// Bytes of the message, without the texts and lists that it points at.
-    pub const LEAST_BYTES: usize = 24;
     /// Pointer index of `text`.
     pub const TEXT: usize = 0;
 }
@@ -94,8 +86,6 @@ pub mod create_memory_params {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 0;
-    /// Bytes of the message, without the texts and lists that it points at.
-    pub const LEAST_BYTES: usize = 24;
     /// Byte offset of `bytes`.
     pub const BYTES: usize = 0;
 }
@@ -106,8 +96,6 @@ pub mod create_thread_params {
     pub const DATA_WORDS: usize = 6;
     /// Pointers.
     pub const POINTERS: usize = 1;
-    /// Bytes of the message, without the texts and lists that it points at.
-    pub const LEAST_BYTES: usize = 72;
     /// Byte offset of `entry`.
     pub const ENTRY: usize = 0;
     /// Byte offset of `stack`.
@@ -154,8 +142,6 @@ pub mod map_memory_params {
     pub const DATA_WORDS: usize = 3;
     /// Pointers.
     pub const POINTERS: usize = 0;
-    /// Bytes of the message, without the texts and lists that it points at.
-    pub const LEAST_BYTES: usize = 40;
     /// Byte offset of `offset`.
     pub const OFFSET: usize = 0;
     /// Byte offset of `bytes`.
@@ -194,8 +180,6 @@ pub mod mint_params {
     pub const DATA_WORDS: usize = 2;
     /// Pointers.
     pub const POINTERS: usize = 0;
-    /// Bytes of the message, without the texts and lists that it points at.
-    pub const LEAST_BYTES: usize = 32;
     /// Byte offset of `interface`.
     pub const INTERFACE: usize = 0;
     /// Byte offset of `badge`.
@@ -208,8 +192,6 @@ pub mod narrow_spawner_params {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 1;
-    /// Bytes of the message, without the texts and lists that it points at.
-    pub const LEAST_BYTES: usize = 32;
     /// Byte offset of `mostProcesses`.
     pub const MOST_PROCESSES: usize = 0;
     /// Pointer index of `affinity`.
@@ -222,8 +204,6 @@ pub mod next_capability_params {
     pub const DATA_WORDS: usize = 2;
     /// Pointers.
     pub const POINTERS: usize = 0;
-    /// Bytes of the message, without the texts and lists that it points at.
-    pub const LEAST_BYTES: usize = 32;
     /// Byte offset of `processId`.
     pub const PROCESS_ID: usize = 0;
     /// Byte offset of `after`.
@@ -236,8 +216,6 @@ pub mod next_params {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 0;
-    /// Bytes of the message, without the texts and lists that it points at.
-    pub const LEAST_BYTES: usize = 24;
     /// Byte offset of `after`.
     pub const AFTER: usize = 0;
 }
@@ -264,8 +242,6 @@ pub mod process_id_params {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 0;
-    /// Bytes of the message, without the texts and lists that it points at.
-    pub const LEAST_BYTES: usize = 24;
     /// Byte offset of `processId`.
     pub const PROCESS_ID: usize = 0;
 }
@@ -324,8 +300,6 @@ pub mod protect_params {
     pub const DATA_WORDS: usize = 3;
     /// Pointers.
     pub const POINTERS: usize = 0;
-    /// Bytes of the message, without the texts and lists that it points at.
-    pub const LEAST_BYTES: usize = 40;
     /// Byte offset of `address`.
     pub const ADDRESS: usize = 0;
     /// Byte offset of `bytes`.
@@ -340,8 +314,6 @@ pub mod range_params {
     pub const DATA_WORDS: usize = 2;
     /// Pointers.
     pub const POINTERS: usize = 0;
-    /// Bytes of the message, without the texts and lists that it points at.
-    pub const LEAST_BYTES: usize = 32;
     /// Byte offset of `address`.
     pub const ADDRESS: usize = 0;
     /// Byte offset of `bytes`.
@@ -384,8 +356,6 @@ pub mod set_affinity_params {
     pub const DATA_WORDS: usize = 0;
     /// Pointers.
     pub const POINTERS: usize = 1;
-    /// Bytes of the message, without the texts and lists that it points at.
-    pub const LEAST_BYTES: usize = 24;
     /// Pointer index of `words`.
     pub const WORDS: usize = 0;
 }
@@ -396,8 +366,6 @@ pub mod set_latency_class_params {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 0;
-    /// Bytes of the message, without the texts and lists that it points at.
-    pub const LEAST_BYTES: usize = 24;
     /// Byte offset of `class`.
     pub const CLASS: usize = 0;
 }
@@ -408,8 +376,6 @@ pub mod set_request_params {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 0;
-    /// Bytes of the message, without the texts and lists that it points at.
-    pub const LEAST_BYTES: usize = 24;
     /// Byte offset of `requestNs`.
     pub const REQUEST_NS: usize = 0;
 }
@@ -420,8 +386,6 @@ pub mod set_tls_base_params {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 0;
-    /// Bytes of the message, without the texts and lists that it points at.
-    pub const LEAST_BYTES: usize = 24;
     /// Byte offset of `address`.
     pub const ADDRESS: usize = 0;
 }
@@ -432,8 +396,6 @@ pub mod set_weight_params {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 0;
-    /// Bytes of the message, without the texts and lists that it points at.
-    pub const LEAST_BYTES: usize = 24;
     /// Byte offset of `weight`.
     pub const WEIGHT: usize = 0;
 }
@@ -480,8 +442,6 @@ pub mod spawn_params {
     pub const DATA_WORDS: usize = 4;
     /// Pointers.
     pub const POINTERS: usize = 5;
-    /// Bytes of the message, without the texts and lists that it points at.
-    pub const LEAST_BYTES: usize = 88;
     /// Pointer index of `binary`.
     pub const BINARY: usize = 0;
     /// Pointer index of `name`.
@@ -540,8 +500,6 @@ pub mod thread_exit_params {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 0;
-    /// Bytes of the message, without the texts and lists that it points at.
-    pub const LEAST_BYTES: usize = 24;
     /// Byte offset of `code`.
     pub const CODE: usize = 0;
 }
@@ -552,8 +510,6 @@ pub mod thread_id_params {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 0;
-    /// Bytes of the message, without the texts and lists that it points at.
-    pub const LEAST_BYTES: usize = 24;
     /// Byte offset of `threadId`.
     pub const THREAD_ID: usize = 0;
 }
@@ -612,8 +568,6 @@ pub mod timer_sleep_params {
     pub const DATA_WORDS: usize = 1;
     /// Pointers.
     pub const POINTERS: usize = 0;
-    /// Bytes of the message, without the texts and lists that it points at.
-    pub const LEAST_BYTES: usize = 24;
     /// Byte offset of `deadlineNs`.
     pub const DEADLINE_NS: usize = 0;
 }
