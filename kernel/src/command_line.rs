@@ -41,6 +41,8 @@ pub struct Options {
     pub mode: Mode,
     /// `reports=off`: no accounts are printed while programs run.
     pub without_reports: bool,
+    /// `trace=on`: what the scheduler does is recorded, and printed at the end.
+    pub trace: bool,
 }
 
 /// The longest run that can be asked for: a day.
@@ -116,8 +118,7 @@ fn set<'a>(options: &mut Options, key: &'a str, value: &'a str) -> Result<(), Co
         "reports" => {
             options.without_reports = choice(key, value, "on or off", &[("on", false), ("off", true)])?;
         }
-        // Tracing is not built yet: only its absence can be asked for.
-        "trace" => choice(key, value, "off", &[("off", ())])?,
+        "trace" => options.trace = choice(key, value, "on or off", &[("on", true), ("off", false)])?,
         _ => return Err(CommandLineError::UnknownKey(key)),
     }
     Ok(())
@@ -151,11 +152,12 @@ mod tests {
     #[test]
     fn every_key_is_understood_and_absent_ones_stay_open() {
         let options =
-            parse("apic=xapic cpus=4  seconds=12 policy=eevdf mode=conformance trace=off reports=off").unwrap();
+            parse("apic=xapic cpus=4  seconds=12 policy=eevdf mode=conformance trace=on reports=off").unwrap();
         assert_eq!(options.apic, Some(ApicMode::Xapic));
         assert_eq!((options.cpus, options.seconds), (Some(4), Some(Duration::from_secs(12))));
         assert!(matches!(options.policy, Some(Policy::Eevdf)));
-        assert_eq!((options.mode, options.without_reports), (Mode::Conformance, true));
+        assert_eq!((options.mode, options.without_reports, options.trace), (Mode::Conformance, true, true));
+        assert_eq!(parse("trace=off"), Ok(Options::default()));
         assert_eq!(parse("  "), Ok(Options::default()));
     }
 
@@ -175,7 +177,7 @@ mod tests {
             "apic=x",
             "policy=fifo",
             "mode=",
-            "trace=on",
+            "trace=1",
             "reports=1",
         ] {
             assert!(matches!(parse(bad), Err(CommandLineError::BadValue { .. })), "{bad}");

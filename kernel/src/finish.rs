@@ -13,6 +13,7 @@ pub fn finish<M: Machine>(kernel: &'static Kernel<M>) -> ! {
         next = kernel.report_record(cursor, at, true);
     }
     kernel.report_silent();
+    kernel.report_trace();
     check_dispatcher(kernel);
     check_accounting(kernel);
     check_memory(kernel);

@@ -54,6 +54,7 @@ pub mod system_call;
 mod test_machine;
 pub mod thread;
 pub mod thread_table;
+pub mod trace;
 
 pub use panic::describe_current;
 pub use start::start;

@@ -155,6 +155,7 @@ impl<M: Machine> Kernel<M> {
         } else {
             let at = self.machine.now();
             self.print(|line| self.thread_record(line, thread, snapshot, "exited", at, true));
+            self.name_in_trace(thread);
         }
     }
 
@@ -179,7 +180,8 @@ impl<M: Machine> Kernel<M> {
         self.console.write_lines(line.as_bytes());
     }
 
-    fn since_start(&self, at: Instant) -> u64 {
+    /// How long after the beginning of the run.
+    pub fn since_start(&self, at: Instant) -> u64 {
         at.saturating_duration_since(self.run.started).as_nanos()
     }
 

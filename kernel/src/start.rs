@@ -13,6 +13,7 @@ use crate::{
     object::Object,
     process::{Name, Process, Stage},
     spawn::{Images, Limits, NamedGrant, SpawnError, SpawnRequest, Spawner, plain_objects},
+    trace,
 };
 use alloc::{boxed::Box, format, sync::Arc, vec::Vec};
 use core::{fmt, sync::atomic::Ordering};
@@ -35,6 +36,7 @@ pub(crate) enum StartError<'a> {
     Manifest(ManifestError),
     TooFewCpus { wanted: u16, online: CpuSet },
     Dispatcher(ConfigError),
+    Trace { events: u32, cpus: usize },
     NoInit { name: &'a str },
     Init(SpawnError),
     Map(RegionError),
@@ -51,6 +53,9 @@ impl fmt::Display for StartError<'_> {
             Self::Manifest(error) => write!(f, "{error}: initrd"),
             Self::TooFewCpus { wanted, online } => write!(f, "{wanted} CPUs were asked for, online are {online}: cpus"),
             Self::Dispatcher(error) => write!(f, "{error}: scheduler configuration"),
+            Self::Trace { events, cpus } => {
+                write!(f, "there is no memory for {events} events of each of {cpus} CPUs: trace=on")
+            }
             Self::NoInit { name } => write!(f, "the boot image has no program '{name}': initrd"),
             Self::Init(error) => write!(f, "{error}: init"),
             Self::Map(error) => write!(f, "{error}: the manifest for init"),
@@ -95,7 +100,12 @@ pub(crate) fn prepare<M: Machine>(
     let manifest = Manifest::read(bytes).map_err(StartError::Manifest)?;
     let online = start_cpus(machine, &options, &manifest)?;
     let config = configuration(&options, &manifest, online);
-    let dispatcher = Dispatcher::new(machine, config).map_err(StartError::Dispatcher)?;
+    let mut dispatcher = Dispatcher::new(machine, config).map_err(StartError::Dispatcher)?;
+    if options.trace {
+        let cpus = machine.cpu_count();
+        let events = trace::events_per_cpu(cpus);
+        dispatcher.record(events).map_err(|_| StartError::Trace { events, cpus })?;
+    }
     let console: &'static Console<M> = Box::leak(Box::new(Console::new(machine)));
     let length = options.seconds.or(manifest.seconds().map(|seconds| Duration::from_secs(seconds.get().into())));
     let console_line = route_console(machine, console);

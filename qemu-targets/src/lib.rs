@@ -12,4 +12,5 @@ pub mod shares;
 pub mod table;
 pub mod target;
 mod target_list;
+pub mod trace;
 pub mod verdict;

@@ -1,6 +1,7 @@
 //! What a run has said so far: the latest record of each thread and CPU, every exit, and what could not be read.
 
 use crate::records::{Boot, Cpu, End, Exit, Record, RecordError, Silent, Thread, parse};
+use crate::trace::TraceLog;
 use std::collections::BTreeMap;
 
 /// The program that the kernel starts. It is no part of what a target asks for.
@@ -23,6 +24,8 @@ pub struct RunLog {
     pub init_exit: Option<Exit>,
     /// What threads had that were not reported.
     pub silent: Silent,
+    /// What the CPUs did, if the run is traced.
+    pub trace: TraceLog,
     /// The end of the run.
     pub end: Option<End>,
     /// Lines for people, in order.
@@ -73,6 +76,8 @@ impl RunLog {
             Record::Exit(exit) if exit.name == INIT => self.init_exit = Some(exit),
             Record::Exit(exit) => self.exits.push(exit),
             Record::Silent(silent) => self.silent = silent,
+            Record::Traced(thread) => self.trace.name(thread),
+            Record::Trace(events) => self.trace.add(events),
             Record::End(end) => self.end = Some(end),
             Record::Other => {}
         }

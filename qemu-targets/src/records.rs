@@ -22,6 +22,10 @@ pub enum Record {
     Exit(Exit),
     /// What threads had that no other record tells, at the end.
     Silent(Silent),
+    /// What a thread of a trace is called.
+    Traced(TracedThread),
+    /// Some of what a CPU did, in a run that is traced.
+    Trace(TraceEvents),
     /// The run ended.
     End(End),
     /// A kind that this version does not judge.
@@ -173,6 +177,57 @@ pub struct Silent {
     pub threads: u64,
     /// How long all of them ran.
     pub runtime_ns: u64,
+}
+
+/// What a thread of a trace is called.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct TracedThread {
+    /// The scheduler's number of it.
+    pub thread: u64,
+    /// Its number in the other records.
+    pub id: u64,
+    /// Its name there.
+    pub name: String,
+}
+
+/// Some of what a CPU did.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct TraceEvents {
+    /// The CPU.
+    pub cpu: u16,
+    /// How much its ring lost; in its first record.
+    #[serde(default)]
+    pub dropped: u64,
+    /// What it did, in order.
+    pub events: Vec<TraceEvent>,
+}
+
+/// An event: when, what, which thread, on which CPU's queue, from which, and how many wait then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct TraceEvent(pub u64, pub Traced, pub u64, pub u16, pub u16, pub u32);
+
+/// What a CPU did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Traced {
+    /// Runs the thread from here on.
+    Run,
+    /// Runs nobody from here on: an interrupt or a switch.
+    Interrupt,
+    /// Has nothing to run from here on.
+    Idle,
+    /// Its thread has blocked.
+    Block,
+    /// Has seen the end of the thread.
+    Exit,
+    /// Has put a new thread on a queue.
+    Start,
+    /// Its thread has woken another.
+    Wake,
+    /// An interrupt of it, a timer most often, has woken the thread.
+    Fire,
+    /// Has moved the thread from one queue to another.
+    Move,
 }
 
 /// How the run ended.

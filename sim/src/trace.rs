@@ -1,6 +1,6 @@
 //! What happened, as a plain stream of events: slices, wake-ups and how many wait.
 //!
-//! The simulator records it; a booted kernel's rings can be turned into one too. [`chrome`] writes it for Perfetto and
+//! The simulator records it; a booted kernel's rings are turned into one too (`cargo xtask run --trace`). [`chrome`] writes it for Perfetto and
 //! Chrome, [`crate::plot`] draws it. Events come in order of time; those of one CPU alternate between the beginning and
 //! the end of slices.
 
@@ -35,6 +35,20 @@ pub enum Waker {
     Start,
 }
 
+/// What became of a thread, beside running and waking.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mark {
+    /// It blocked.
+    Blocks,
+    /// It ended.
+    Ends,
+    /// It was moved to this CPU's queue.
+    Moves {
+        /// From whose.
+        from: CpuId,
+    },
+}
+
 /// Something that happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event {
@@ -62,6 +76,17 @@ pub enum Event {
         thread: ThreadIndex,
         /// By whom.
         waker: Waker,
+    },
+    /// A thread blocks, ends or is moved. A booted kernel records it; of a simulated run slices and wake-ups tell it.
+    Mark {
+        /// When.
+        at: Instant,
+        /// Where.
+        cpu: CpuId,
+        /// Who.
+        thread: ThreadIndex,
+        /// What.
+        mark: Mark,
     },
     /// So many wait on a CPU's queue from now on.
     Waiting {
@@ -125,7 +150,7 @@ impl Trace {
                 let (begin, thread) = open.get_mut(cpu.index())?.take()?;
                 (begin < at).then_some(Slice { thread, cpu, begin, end: at })
             }
-            Event::Wake { .. } | Event::Waiting { .. } => None,
+            Event::Wake { .. } | Event::Mark { .. } | Event::Waiting { .. } => None,
         })
     }
 }

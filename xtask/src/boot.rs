@@ -47,6 +47,9 @@ pub struct Switches {
     /// QEMU's CPU model with feature switches, `max,-smap` for example
     #[arg(long, value_name = "MODEL")]
     pub cpu_model: Option<String>,
+    /// Record what the scheduler does: see [`crate::trace`]
+    #[arg(skip)]
+    pub trace: bool,
 }
 
 /// The fair policies that a manifest can name.
@@ -166,6 +169,7 @@ impl Default for Switches {
             virtualization: false,
             memory: None,
             cpu_model: None,
+            trace: false,
         }
     }
 }
@@ -198,6 +202,7 @@ impl Switches {
         words.extend(self.seconds.map(|seconds| format!("seconds={seconds}")));
         words.extend(self.policy.map(|policy| format!("policy={policy}")));
         words.extend(self.apic.map(|apic| format!("apic={apic}")));
+        words.extend(self.trace.then(|| "trace=on".to_owned()));
         words.join(" ")
     }
 
@@ -272,6 +277,7 @@ mod tests {
             Switches { seconds: Some(3), policy: Some(Policy::Eevdf), apic: Some(Apic::Xapic), ..Switches::default() };
         assert_eq!(switches.kernel_options(2), "cpus=2 seconds=3 policy=eevdf apic=xapic");
         assert_eq!(Switches::default().kernel_options(4), "cpus=4");
+        assert_eq!(Switches { trace: true, ..Switches::default() }.kernel_options(1), "cpus=1 trace=on");
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod setup;
 mod soak;
 mod test;
 mod toolchain;
+mod trace;
 mod trial;
 mod workspace;
 

@@ -15,6 +15,7 @@ use qemu_targets::table::{self, Screen};
 use crate::boot::{self, Switches};
 use crate::build::{self, Artifacts, Noise};
 use crate::setup;
+use crate::trace::Files;
 use crate::trial::{self, Trial};
 
 /// The target that checks the machine against the HAL contract; the kernel brings it along and needs no manifest.
@@ -39,19 +40,29 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     initrd: Option<PathBuf>,
     #[command(flatten)]
+    files: Files,
+    #[command(flatten)]
     switches: Switches,
 }
 
 /// Boots one target and fails if its verdict does.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let Arguments { target: name, manifest, initrd, switches } = arguments;
+    let Arguments { target: name, manifest, initrd, files, switches } = arguments;
+    let switches = &Switches { trace: files.are_wanted(), ..switches.clone() };
     switches.check()?;
     if name == CONFORMANCE && manifest.is_none() {
+        ensure!(!files.are_wanted(), "{CONFORMANCE} runs no threads: there is nothing for --trace or --svg");
         return conformance(switches);
     }
     // Read before anything is built, so that a wrong name costs no minute.
     let target = trial::read_target(name, manifest.as_deref())?;
     trial::cpus(&target, switches)?;
+    let is_operated = target.typed.is_some() && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    ensure!(
+        !is_operated || !files.are_wanted(),
+        "{name} is yours to type at, so no trace comes out: no --trace, --svg"
+    );
+    files.check()?;
     if let Some(file) = initrd {
         ensure!(file.is_file(), "there is no file {}: --initrd", file.display());
     }
@@ -63,13 +74,16 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     };
     let title = manifest.as_ref().map_or(name.clone(), |file| file.display().to_string());
     println!("run: {title} on {} CPUs. {}", trial.cpus(), target.description);
-    if target.typed.is_some() && std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+    if is_operated {
         return operate(&trial);
     }
     let mut view = View::new();
     let judged = trial.run(&mut |line, fed, log| view.show(line, fed, log))?;
     view.finish(&judged.log);
     print!("{}", judged.verdict);
+    if files.are_wanted() {
+        println!("run: {}", files.write(&title, &judged.log)?);
+    }
     if judged.outcome.ending != Ending::Success {
         bail!("{}", judged.outcome.report());
     }

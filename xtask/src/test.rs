@@ -11,6 +11,7 @@ mod kernels;
 mod matrix;
 pub mod runner;
 pub mod targets;
+mod traced;
 mod trees;
 
 use anyhow::{Result, bail};
@@ -45,6 +46,7 @@ fn phases(toolchain: Toolchain) -> Vec<runner::Phase> {
     let mut phases = checks::phases(toolchain, &kernels);
     phases.extend(boots::phases(&kernels));
     phases.extend(encoded::phases(&kernels));
+    phases.extend(traced::phases(&kernels));
     phases.extend(targets::phases(&kernels));
     phases
 }

@@ -120,6 +120,17 @@ impl Ledger {
         self.counted_to == now
     }
 
+    /// The point up to which all time is counted.
+    #[inline(always)]
+    pub(crate) fn counted_to(&self) -> Instant {
+        self.counted_to
+    }
+
+    /// Whose time it is from the point counted to: a thread's, nobody's because of an interrupt (`None`), or idle.
+    pub(crate) fn is_threads(&self) -> Option<bool> {
+        (!self.in_interrupt).then_some(self.doing == Doing::Thread)
+    }
+
     /// The time that the running thread owes since the last call.
     pub(crate) fn take_uncharged(&mut self) -> Duration {
         core::mem::take(&mut self.uncharged)

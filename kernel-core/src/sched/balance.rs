@@ -8,6 +8,7 @@
 use super::dispatcher::{CpuError, Dispatcher};
 use super::pace::{Pace, corrected, is_worth_a_move};
 use super::queue::RunQueue;
+use super::record::Arrival;
 use super::run_tree::stealable;
 use super::vtime::VirtualSpan;
 use crate::slab::Slot;
@@ -191,7 +192,9 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         if let Some(slot) = slot {
             queue.counters.steals += 1;
             let lag = queue.lag_of_moved(&self.threads[slot], self.config().base_request);
+            let from = self.threads[slot].home.read().cpu;
             let _ = queue.enqueue(&self.threads, slot, lag);
+            self.note_arrival(&queue, slot, |_| Arrival::Moved { from });
             // It waits among others now, and with other idle CPUs near.
             queue.unannounced += 1;
         }

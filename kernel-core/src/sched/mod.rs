@@ -9,6 +9,7 @@
 //! | [`account`] | who ran and who paid |
 //! | [`next_event`] | when a CPU must look again, and why |
 //! | [`release`] | who waits for a refill |
+//! | [`record`] | what happened, for a trace |
 //! | [`dispatcher`] | the decisions, with locks |
 //! | [`local`] | the queue of one CPU by itself, for kernels with locks of their own |
 //! | [`invariants`] | what must always hold, numbered |
@@ -28,6 +29,7 @@ pub mod pace;
 pub mod placement;
 pub mod policy;
 mod queue;
+pub mod record;
 pub mod release;
 mod run_tree;
 mod summary;
@@ -43,6 +45,7 @@ pub use invariants::Violation;
 pub use local::LocalQueue;
 pub use next_event::{Fires, Reasons};
 pub use policy::Policy;
+pub use record::Recorder;
 pub use tessera_abi::scheduling::LatencyClass;
 pub use vtime::{Weight, WeightError};
 

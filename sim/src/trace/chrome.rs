@@ -1,10 +1,10 @@
 //! Chrome's trace format, which Perfetto reads too: a JSON object with `traceEvents`.
 //!
 //! Process 1 is "cpus", its threads are the CPUs. Slices are complete events, wake-ups by a thread are arrows (flow
-//! events) from the waker's slice to the slice that they led to, wake-ups by a timer are instants, and how many wait is
-//! a counter per CPU. Times are in microseconds with three decimals, so nothing is rounded.
+//! events) from the waker's slice to the slice that they led to, wake-ups by a timer are instants, as are blocks, ends
+//! and moves, and how many wait is a counter per CPU. Times are in microseconds with three decimals, so nothing is rounded.
 
-use super::{Event, Slice, Trace, Waker};
+use super::{Event, Mark, Slice, Trace, Waker};
 use std::collections::HashMap;
 use std::io::{self, Write};
 use tessera_hal::{CpuId, Instant};
@@ -53,7 +53,10 @@ impl<W: Write> Writer<'_, W> {
                 Event::Wake { at, thread, waker: Waker::Thread(cpu) } => {
                     self.wakes.insert(thread.index(), (at, cpu));
                 }
-                Event::Wake { at, thread, waker: Waker::Timer(cpu) } => self.timer(at, cpu, thread.index())?,
+                Event::Wake { at, thread, waker: Waker::Timer(cpu) } => {
+                    self.instant(at, cpu, ("timer", "wake"), format_args!("\"wakes\":{}", self.name(thread.index())))?;
+                }
+                Event::Mark { at, cpu, thread, mark } => self.mark(at, cpu, thread.index(), mark)?,
                 Event::Waiting { at, cpu, threads } => self.line(format_args!(
                     "{{\"ph\":\"C\",\"pid\":1,\"name\":\"runnable CPU {cpu}\",\"ts\":{},\"args\":{{\"waiting\":{threads}}}}}",
                     Microseconds(at.as_nanos()),
@@ -92,20 +95,43 @@ impl<W: Write> Writer<'_, W> {
         Ok(())
     }
 
-    fn timer(&mut self, at: Instant, cpu: CpuId, thread: usize) -> io::Result<()> {
-        let name = self.names.get(thread).map_or("\"?\"", String::as_str);
-        write!(
-            self.to,
-            ",\n{{\"ph\":\"i\",\"s\":\"t\",\"pid\":1,\"tid\":{cpu},\"name\":\"timer\",\"cat\":\"wake\",\"ts\":{},\
-             \"args\":{{\"wakes\":{name}}}}}",
+    fn name(&self, thread: usize) -> String {
+        self.names.get(thread).map_or("\"?\"", String::as_str).to_owned()
+    }
+
+    fn mark(&mut self, at: Instant, cpu: CpuId, thread: usize, mark: Mark) -> io::Result<()> {
+        let thread = self.name(thread);
+        match mark {
+            Mark::Blocks => self.instant(at, cpu, ("block", "end"), format_args!("\"thread\":{thread}")),
+            Mark::Ends => self.instant(at, cpu, ("exit", "end"), format_args!("\"thread\":{thread}")),
+            Mark::Moves { from } => {
+                self.instant(at, cpu, ("move", "move"), format_args!("\"thread\":{thread},\"from\":{from}"))
+            }
+        }
+    }
+
+    fn instant(
+        &mut self,
+        at: Instant,
+        cpu: CpuId,
+        (name, category): (&str, &str),
+        arguments: std::fmt::Arguments<'_>,
+    ) -> io::Result<()> {
+        self.line(format_args!(
+            "{{\"ph\":\"i\",\"s\":\"t\",\"pid\":1,\"tid\":{cpu},\"name\":\"{name}\",\"cat\":\"{category}\",\"ts\":{},\
+             \"args\":{{{arguments}}}}}",
             Microseconds(at.as_nanos()),
-        )
+        ))
     }
 }
 
 fn time(event: &Event) -> Instant {
     match *event {
-        Event::Begin { at, .. } | Event::End { at, .. } | Event::Wake { at, .. } | Event::Waiting { at, .. } => at,
+        Event::Begin { at, .. }
+        | Event::End { at, .. }
+        | Event::Wake { at, .. }
+        | Event::Mark { at, .. }
+        | Event::Waiting { at, .. } => at,
     }
 }
 

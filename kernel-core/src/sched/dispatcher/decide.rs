@@ -5,6 +5,7 @@ use super::super::balance::{CANDIDATES, Search};
 use super::super::entity::ThreadId;
 use super::super::next_event::Reasons;
 use super::super::queue::{Notice, PutBack};
+use super::super::record::Arrival;
 use super::super::run_tree::stealable;
 use super::{Dispatcher, Guard, Next};
 use crate::slab::Slot;
@@ -93,10 +94,12 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
                 entity.use_all_but(slice_end.saturating_duration_since(now));
                 entity.home.move_to(ThreadState::Handoff, queue.cpu);
                 queue.make_current(&self.threads, receiver, slice_end);
+                self.note_arrival(&queue, receiver, self.waking());
             }
             _ => {
                 self.threads[receiver].waiting_since.set(now);
                 let notice = queue.enqueue(&self.threads, receiver, lag);
+                self.note_arrival(&queue, receiver, self.waking());
                 queue.unannounced += u32::from(notice != Notice::Reschedule);
             }
         }
@@ -148,6 +151,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         let mut queue = self.lock(self.hal.this_cpu());
         queue.ledger.count(self.hal.now());
         queue.ledger.set_in_interrupt(in_interrupt);
+        self.note_doing(&queue);
     }
 
     /// Locks this CPU's queue with its current thread charged up to the time in the answer.
@@ -162,10 +166,15 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         let published = self.published(queue.cpu);
         let hal = &self.hal;
         let cpu = queue.cpu;
-        queue.block_current(&self.threads, |virtual_time| {
+        let thread = self.may_block(queue);
+        let blocking = queue.block_current(&self.threads, |virtual_time| {
             hal.probe(Probe::SharedWrite { owner: Some(cpu) });
             published.publish_virtual_time(virtual_time);
-        })
+        });
+        if blocking == Some(Blocking::Blocked) {
+            self.note_blocked(queue, thread);
+        }
+        blocking
     }
 
     /// Takes the current thread off if another CPU has ended it.
@@ -184,6 +193,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
     pub(super) fn free(&self, slot: Slot) {
         let entity = &self.threads[slot];
         let id = entity.id(slot);
+        self.note_end(ThreadId::of(id));
         entity.home.retire();
         if self.threads.remove(id).is_ok() {
             self.live_threads.fetch_sub(1, crate::sync::shim::Ordering::Relaxed);
@@ -211,6 +221,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             self.threads[slot].waiting_since.set(now);
         }
         queue.ledger.switch_to_thread(false);
+        self.note_doing(&queue);
         self.publish(&mut queue);
         drop(queue);
         if let Some(slot) = moving {
@@ -242,6 +253,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
 
     fn run<'a>(&'a self, mut queue: Guard<'a, H>, now: Instant, slot: Slot) -> Next {
         queue.ledger.switch_to_thread(true);
+        self.note_doing(&queue);
         queue.search_round = 0;
         queue.search_again = false;
         let cpu = queue.cpu;
@@ -284,6 +296,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
     fn look_for_work<'a>(&'a self, mut queue: Guard<'a, H>, now: Instant) -> Option<Guard<'a, H>> {
         let cpu = queue.cpu;
         queue.ledger.switch_to_thread(false);
+        self.note_doing(&queue);
         self.publish(&mut queue);
         queue.empty_at = Some(now);
         let round = queue.search_round;
@@ -332,7 +345,9 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         }
         queue.counters.steals += 1;
         let lag = queue.lag_of_moved(&self.threads[slot], self.config.base_request);
+        let from = self.threads[slot].home.read().cpu;
         let _ = queue.enqueue(&self.threads, slot, lag);
+        self.note_arrival(&queue, slot, |_| Arrival::Moved { from });
         Some(queue)
     }
 }

@@ -18,6 +18,7 @@ mod decide;
 mod glance;
 mod place;
 mod position;
+mod recording;
 mod report;
 mod timers;
 
@@ -29,6 +30,7 @@ use super::entity::{Attributes, Entity, ThreadId};
 use super::next_event::Sources;
 use super::policy::{Policy, class_request};
 use super::queue::RunQueue;
+use super::record::Recorder;
 use super::summary::{Domains, OnlineSet, Published, SharedSet};
 use super::vtime::VirtualSpan;
 use crate::slab::{InsertError, Slab, Slot, Stale};
@@ -252,6 +254,8 @@ pub struct Dispatcher<H: SchedHal, const WORDS: usize = 8> {
     pub(super) idle: SharedSet<WORDS>,
     /// CPUs on whose queue somebody waits who may run elsewhere.
     pub(super) waiting: SharedSet<WORDS>,
+    /// What happens is recorded.
+    recorder: Option<Recorder>,
 }
 
 impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
@@ -275,6 +279,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             online: OnlineSet::new(&hal, &config.online),
             idle: SharedSet::new(),
             waiting: SharedSet::new(),
+            recorder: None,
             hal,
         })
     }

@@ -3,6 +3,7 @@
 use super::super::entity::{Entity, ThreadId};
 use super::super::placement::lag_after_sleep;
 use super::super::queue::{Notice, RunQueue};
+use super::super::record;
 use super::super::vtime::{VirtualSpan, request_span};
 use super::{Dispatcher, StaleThread, Wake};
 use crate::slab::{Slot, Stale};
@@ -86,6 +87,11 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
                 entity.waiting_since.set(now);
             }
             let notice = queue.enqueue(&self.threads, slot, lag);
+            self.note_arrival(&queue, slot, |recorder| match arrival {
+                Arrival::Started { .. } => record::Arrival::Started,
+                Arrival::Woken { .. } => recorder.waking(self.hal.this_cpu()),
+                Arrival::Moved { from } => record::Arrival::Moved { from },
+            });
             self.announce(queue, notice);
             if notice != Notice::Reschedule && is_stealable {
                 self.kick_idle(&affinity, destination);

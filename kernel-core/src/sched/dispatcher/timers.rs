@@ -48,7 +48,9 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             let Some(payload) = queue.timers.fire(&self.timers, now) else { return queue };
             queue.deciding = true;
             drop(queue);
+            self.note_firing(cpu, true);
             expired(payload);
+            self.note_firing(cpu, false);
             queue = self.lock(cpu);
             queue.deciding = false;
         }
