@@ -5,6 +5,11 @@ use serde::Deserialize;
 use std::{collections::BTreeMap, fs, path::Path};
 use tessera_schema::build::{ManifestSource, Origin, Source, SourceError, parse};
 
+/// Stands in a target's text where the seed of a run belongs.
+const SEED: &str = "{seed}";
+/// The seed of runs for which nobody names one: the same in each.
+pub const USUAL_SEED: u64 = 1;
+
 /// A run target.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -177,6 +182,19 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     TARGETS.iter().map(|(name, _)| *name)
 }
 
+/// Whether this built-in target does something by chance.
+pub fn takes_seed(name: &str) -> bool {
+    built_in(name).is_some_and(|text| text.contains(SEED))
+}
+
+fn built_in(name: &str) -> Option<&'static str> {
+    TARGETS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
+
+fn with_seed(text: &str, seed: u64) -> String {
+    text.replace(SEED, &seed.to_string())
+}
+
 impl Source for Target {
     fn check(&mut self, origin: &Origin) -> Result<(), SourceError> {
         self.manifest.check(origin)
@@ -184,19 +202,23 @@ impl Source for Target {
 }
 
 impl Target {
-    /// The built-in target of this name.
+    /// The built-in target of this name, with the usual seed.
     pub fn named(name: &str) -> Result<Self, TargetError> {
-        let found = TARGETS.iter().find(|(known, _)| *known == name);
-        let (_, text) = found.ok_or_else(|| TargetError::Unknown(name.into()))?;
-        Self::parse(&format!("targets/{name}.toml"), text)
+        Self::seeded(name, USUAL_SEED)
     }
 
-    /// The target in a file.
-    pub fn load(path: &Path) -> Result<Self, TargetError> {
+    /// The built-in target of this name, with a seed for what it does by chance.
+    pub fn seeded(name: &str, seed: u64) -> Result<Self, TargetError> {
+        let text = built_in(name).ok_or_else(|| TargetError::Unknown(name.into()))?;
+        Self::parse(&format!("targets/{name}.toml"), &with_seed(text, seed))
+    }
+
+    /// The target in a file, with a seed for what it does by chance.
+    pub fn load(path: &Path, seed: u64) -> Result<Self, TargetError> {
         let file = path.display().to_string();
         let text = fs::read_to_string(path)
             .map_err(|error| TargetError::Unreadable { file: file.clone(), finding: error.to_string() })?;
-        Self::parse(&file, &text)
+        Self::parse(&file, &with_seed(&text, seed))
     }
 
     /// The target in a text; `file` is for messages.
@@ -250,6 +272,15 @@ mod tests {
     fn an_unknown_target_names_the_known_ones() {
         let message = Target::named("nothing").unwrap_err().to_string();
         assert!(message.starts_with("there is no target nothing; there are ") && message.contains("smoke"));
+    }
+
+    #[test]
+    fn a_seed_reaches_the_programs_that_ask_for_one_and_nobody_else() {
+        assert!(takes_seed("hostile") && !takes_seed("smoke") && !takes_seed("nothing"));
+        let text = |seed| format!("{:?}", Target::seeded("hostile", seed).unwrap().manifest);
+        assert!(text(4711).contains("4711") && !text(4711).contains(SEED));
+        assert_ne!(text(4711), text(4712));
+        assert_eq!(text(USUAL_SEED), format!("{:?}", Target::named("hostile").unwrap().manifest));
     }
 
     #[test]

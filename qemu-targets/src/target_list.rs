@@ -27,6 +27,7 @@ targets!(
     "ipc-pairs",
     "ipc-pairs-apart",
     "hostile",
+    "hostile-random",
     "spawn",
     "ring",
     "ring-flood",

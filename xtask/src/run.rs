@@ -11,6 +11,7 @@ use indicatif::ProgressBar;
 use qemu_targets::log::{Fed, RunLog};
 use qemu_targets::qemu::{self, Accelerator, Ending};
 use qemu_targets::table::{self, Screen};
+use qemu_targets::target::USUAL_SEED;
 
 use crate::boot::{self, Switches};
 use crate::build::{self, Artifacts, Noise};
@@ -39,6 +40,9 @@ pub struct Arguments {
     /// An initrd of your own instead of the target's; the target still says what is expected
     #[arg(long, value_name = "FILE")]
     initrd: Option<PathBuf>,
+    /// The seed of what the target does by chance
+    #[arg(long, value_name = "NUMBER", default_value_t = USUAL_SEED, conflicts_with = "initrd")]
+    seed: u64,
     #[command(flatten)]
     files: Files,
     #[command(flatten)]
@@ -47,7 +51,7 @@ pub struct Arguments {
 
 /// Boots one target and fails if its verdict does.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let Arguments { target: name, manifest, initrd, files, switches } = arguments;
+    let Arguments { target: name, manifest, initrd, seed, files, switches } = arguments;
     let switches = &Switches { trace: files.are_wanted(), ..switches.clone() };
     switches.check()?;
     if name == CONFORMANCE && manifest.is_none() {
@@ -55,7 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         return conformance(switches);
     }
     // Read before anything is built, so that a wrong name costs no minute.
-    let target = trial::read_target(name, manifest.as_deref())?;
+    let target = trial::read_seeded(name, manifest.as_deref(), *seed)?;
     trial::cpus(&target, switches)?;
     let is_operated = target.typed.is_some() && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     ensure!(

@@ -1,5 +1,7 @@
 //! `cargo xtask soak`: every target again and again, at several sizes, to find what fails once in a while.
 
+use std::time::SystemTime;
+
 use anyhow::{Result, bail};
 use clap::Args;
 use qemu_targets::qemu::Accelerator;
@@ -33,6 +35,9 @@ pub struct Arguments {
     /// The fair policies
     #[arg(long, value_delimiter = ',', default_value = "wfq")]
     policy: Vec<Policy>,
+    /// The seed of what a target does by chance, in every run; a new one for each without it
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
     /// Begin at EL2, on a board with virtualisation (aarch64)
     #[arg(long)]
     virtualization: bool,
@@ -58,6 +63,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         arguments.targets.clone()
     };
     let targets = names.iter().map(|name| trial::read_target(name, None)).collect::<Result<Vec<_>>>()?;
+    let mut seeds = Seeds::new(arguments.seed);
     let machines = machines(arguments);
     machines.iter().try_for_each(Switches::check)?;
     let kernels = Kernels::new(setup::ensure()?);
@@ -69,12 +75,18 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     for (name, target) in names.iter().zip(&targets) {
         for switches in machines.iter().filter(|machine| machine.cpus.is_some_and(|cpus| cpus >= target.least_cpus)) {
             let title = targets::title(name, switches);
-            let trial = Trial::prepare(target, switches, kernels.get(switches.arch.target())?, Accelerator::Tcg)?;
+            let artifacts = kernels.get(switches.arch.target())?;
             let mut failures = 0;
             for number in 1..=arguments.runs {
-                if let Err(error) = trial.run(&mut |_, _, _| ()).and_then(trial::Judged::into_result) {
+                let (seed, with_seed) = seeds.next(name);
+                let target = trial::read_seeded(name, None, seed)?;
+                let trial = Trial::prepare(&target, switches, artifacts, Accelerator::Tcg)?;
+                let outcome = trial.run(&mut |_, _, _| ()).and_then(trial::Judged::into_result);
+                if let Err(error) = outcome {
                     failures += 1;
-                    println!("FAILED {title}, run {number}: {error:#}");
+                    println!("FAILED {title}, run {number}{with_seed}: {error:#}");
+                } else if !with_seed.is_empty() {
+                    println!("good {title}, run {number}{with_seed}");
                 }
             }
             println!("{title}: {} of {} runs good", arguments.runs - failures, arguments.runs);
@@ -84,6 +96,27 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     println!("{good} passed, {bad} failed");
     if bad > 0 { bail!("{bad} runs failed") } else { Ok(()) }
+}
+
+/// Seeds for what targets do by chance.
+struct Seeds {
+    named: Option<u64>,
+    next: u64,
+}
+
+impl Seeds {
+    fn new(named: Option<u64>) -> Self {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self { named, next: since.as_micros() as u64 }
+    }
+
+    /// The seed of a run, and what to say of it: nothing of a target that leaves nothing to chance.
+    fn next(&mut self, target: &str) -> (u64, String) {
+        self.next = self.next.wrapping_add(1);
+        let seed = self.named.unwrap_or(self.next);
+        let text = if target::takes_seed(target) { format!(", --seed {seed}") } else { String::new() };
+        (seed, text)
+    }
 }
 
 /// Every machine that was asked for, at every size.
@@ -164,6 +197,18 @@ mod tests {
         let named = parse(&["--arch", "aarch64", "--gic", "2,3", "--cpus", "4"]);
         assert_eq!(named.len(), 2);
         assert!(named.iter().all(|machine| machine.arch == Architecture::Aarch64 && machine.cpus == Some(4)));
+    }
+
+    #[test]
+    fn each_run_has_a_seed_of_its_own_unless_one_is_named() {
+        let mut fresh = Seeds::new(None);
+        assert_ne!(fresh.next("hostile").0, fresh.next("hostile").0);
+        let mut named = Seeds::new(Some(9));
+        assert_eq!(
+            [named.next("hostile"), named.next("hostile")],
+            [(9, ", --seed 9".to_owned()), (9, ", --seed 9".to_owned())]
+        );
+        assert_eq!(named.next("smoke"), (9, String::new()));
     }
 
     #[test]

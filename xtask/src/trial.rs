@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use qemu_targets::image;
 use qemu_targets::log::{Fed, RunLog};
 use qemu_targets::qemu::{self, Accelerator, Ending, Launch, Outcome};
-use qemu_targets::target::Target;
+use qemu_targets::target::{Target, USUAL_SEED};
 use qemu_targets::verdict::{self, Conditions, Verdict};
 
 use crate::boot::{self, Switches};
@@ -20,6 +20,10 @@ use crate::build::Artifacts;
 
 /// How long a target runs that names no length, in seconds; for the watchdog only.
 const USUAL_SECONDS: u64 = 60;
+
+/// What a program that checks itself prints before a failed check, and how many of those are shown.
+const FOUND_WRONG: &str = "FAILED:";
+const MOST_FOUND: usize = 20;
 
 /// A target made ready for a machine.
 pub struct Trial<'a> {
@@ -47,18 +51,25 @@ impl Judged {
         self.outcome.ending == Ending::Success && self.verdict.passed()
     }
 
-    /// The same as an error that carries the ending, the last lines and the verdict.
+    /// The same as an error that carries the ending, the last lines, what programs found wrong, and the verdict.
     pub fn into_result(self) -> Result<()> {
-        ensure!(self.passed(), "{}\n{}", self.outcome.report(), self.verdict);
+        let found = self.log.texts.iter().filter(|line| line.contains(FOUND_WRONG)).take(MOST_FOUND);
+        let found: String = found.map(|line| format!("{line}\n")).collect();
+        ensure!(self.passed(), "{}\n{found}{}", self.outcome.report(), self.verdict);
         Ok(())
     }
 }
 
-/// Reads a target: a built-in one by its name, or a file.
+/// Reads a target: a built-in one by its name, or a file. With the usual seed.
 pub fn read_target(name: &str, manifest: Option<&Path>) -> Result<Target> {
+    read_seeded(name, manifest, USUAL_SEED)
+}
+
+/// Reads a target: a built-in one by its name, or a file.
+pub fn read_seeded(name: &str, manifest: Option<&Path>, seed: u64) -> Result<Target> {
     Ok(match manifest {
-        Some(file) => Target::load(file)?,
-        None => Target::named(name)?,
+        Some(file) => Target::load(file, seed)?,
+        None => Target::seeded(name, seed)?,
     })
 }
 

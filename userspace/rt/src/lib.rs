@@ -31,7 +31,7 @@ pub mod time;
 mod transport;
 
 #[cfg(target_os = "none")]
-pub use arch::{current_cpu, probe};
+pub use arch::{current_cpu, forbidden, probe};
 pub use client::{Client, Console, SchedulingPolicy, Timer};
 pub use error::{CallError, Reason};
 pub use log;

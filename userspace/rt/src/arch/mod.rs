@@ -11,11 +11,11 @@ cfg_if::cfg_if! {
     } else if #[cfg(target_arch = "x86_64")] {
         mod x86_64;
         use x86_64 as machine;
-        pub use machine::{current_cpu, probe};
+        pub use machine::{current_cpu, forbidden, probe};
     } else if #[cfg(target_arch = "aarch64")] {
         mod aarch64;
         use aarch64 as machine;
-        pub use machine::{current_cpu, probe};
+        pub use machine::{current_cpu, forbidden, probe};
     }
 }
 

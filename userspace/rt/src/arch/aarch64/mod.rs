@@ -1,5 +1,6 @@
 //! aarch64: `svc #0`, number in x8, arguments in x0 and x1.
 
+pub mod forbidden;
 pub mod probe;
 
 use core::arch::{asm, global_asm};

@@ -1,5 +1,6 @@
 //! x86_64: `syscall`, number in rax, arguments in rdi and rsi.
 
+pub mod forbidden;
 pub mod probe;
 
 use core::arch::{asm, global_asm, x86_64::__cpuid};
