@@ -11,8 +11,10 @@ use qemu_targets::target::{self, Target};
 
 use crate::boot::{Apic, Architecture, Gic, Policy, Switches};
 
-/// Targets about shares, which exact counting can prove to a fraction of a percent.
+/// Targets about shares, which exact counting can prove to a fraction of a percent: those whose names begin so ...
 const COUNTED: &str = "thread-fairness";
+/// ... and this one.
+const COUNTED_PAIRS: &str = "ipc-pairs";
 /// The target that is for many CPUs, and how many it gets.
 const CROWD: &str = "crowd";
 
@@ -96,10 +98,14 @@ pub fn boots() -> Vec<Boot> {
     rows.iter().enumerate().map(|(place, row)| boot(&names, row, place < counted)).collect()
 }
 
+fn is_counted(name: &str) -> bool {
+    name.starts_with(COUNTED) || name == COUNTED_PAIRS
+}
+
 /// Each target about shares under both policies, each time on the other machine.
 fn counted_rows(names: &[&str]) -> Vec<Row> {
     use Factor::{Architecture, Controller, Policy};
-    let targets = names.iter().enumerate().filter(|(_, name)| name.starts_with(COUNTED));
+    let targets = names.iter().enumerate().filter(|(_, name)| is_counted(name));
     let rows = targets.enumerate().flat_map(|(place, (target, _))| {
         // The older controller: QEMU's x2APIC cannot be counted.
         let [first, second] = [&[Controller][..], &[Controller, Policy, Architecture]];
