@@ -151,6 +151,7 @@ mod register {
 const LVT_MASKED: u32 = 1 << 16;
 const SOFTWARE_ENABLE: u32 = 1 << 8;
 const DIVIDE_BY_ONE: u32 = 0b1011;
+const DIVIDE_BY_SIXTEEN: u32 = 0b0011;
 
 /// How the APIC's timer counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -247,16 +248,21 @@ impl LocalApic {
         self.write(register::TIMER_INITIAL, count);
     }
 
-    /// What is left of the count.
-    pub fn timer_count(&self) -> u32 {
-        self.read(register::TIMER_CURRENT)
-    }
-
-    /// Lets the timer count down from the top without an interrupt, for calibration.
+    /// Lets the timer count down from the top without an interrupt, for calibration. So slowly that it does not reach
+    /// its end while a host stops this CPU for some seconds.
     pub fn start_silent_count(&self) {
         self.write(register::LVT_TIMER, LVT_MASKED | u32::from(vectors::TIMER));
-        self.write(register::TIMER_DIVIDE, DIVIDE_BY_ONE);
+        self.write(register::TIMER_DIVIDE, DIVIDE_BY_SIXTEEN);
         self.set_timer_count(u32::MAX);
+    }
+
+    /// How far the silent count has come, in ticks of the undivided timer. Nothing, once it is over: what it was is then
+    /// unknown.
+    pub fn silent_count(&self) -> u64 {
+        match self.read(register::TIMER_CURRENT) {
+            0 => 0,
+            left => u64::from(u32::MAX - left) * 16,
+        }
     }
 
     /// Firmware leaves LINT0 open for the 8259, whose vectors look like exceptions.

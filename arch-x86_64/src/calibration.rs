@@ -93,7 +93,7 @@ impl core::error::Error for CalibrationError {}
 pub struct Counters<'a> {
     /// Reads the TSC, in order with what is before and after.
     pub tsc: &'a dyn Fn() -> u64,
-    /// Reads how far the local APIC's timer has counted, upward.
+    /// Reads how far the local APIC's timer has counted, upward; less than before when it has stopped.
     pub timer: &'a dyn Fn() -> u64,
     /// What is trusted.
     pub reference: &'a Reference,
@@ -103,15 +103,16 @@ pub struct Counters<'a> {
     pub told_hz: Option<u64>,
 }
 
-/// Measures; up to three times if the two reference clocks disagree, and then keeps the best agreement.
+/// Measures; up to three times if the two reference clocks disagree or the timer has stopped meanwhile, and then keeps
+/// the best agreement.
 pub fn calibrate(counters: &Counters<'_>) -> Result<Calibration, CalibrationError> {
     let mut best = measure(counters)?;
     for _ in 1..ATTEMPTS {
-        if best.second_ppm.is_none_or(|deviation| deviation <= ACCEPTED_PPM) {
+        if best.timer_hz.is_some() && best.second_ppm.is_none_or(|deviation| deviation <= ACCEPTED_PPM) {
             break;
         }
         let again = measure(counters)?;
-        if again.second_ppm < best.second_ppm {
+        if (again.timer_hz.is_none(), again.second_ppm) < (best.timer_hz.is_none(), best.second_ppm) {
             best = again;
         }
     }
@@ -223,6 +224,7 @@ mod tests {
         let hertz = NonZeroU64::new(3_000_000_000).unwrap();
         assert_eq!(timer_frequency(at(0, 0), at(3_000_000, 1_000_000), hertz).unwrap().get(), 1_000_000_000);
         assert_eq!(timer_frequency(at(0, 4), at(3_000_000, 4), hertz), None);
+        assert_eq!(timer_frequency(at(0, 4), at(3_000_000, 0), hertz), None, "its count was over");
         assert_eq!(deviation_ppm(1_000_000_000, 1_000_050_000), 50);
     }
 

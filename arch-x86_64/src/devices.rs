@@ -285,7 +285,7 @@ fn start_clock(tables: &Tables, apic: &LocalApic) -> Result<Clock, CalibrationEr
     apic.start_silent_count();
     let calibration = calibration::calibrate(&Counters {
         tsc: &clock::read_tsc,
-        timer: &|| u64::from(u32::MAX - apic.timer_count()),
+        timer: &|| apic.silent_count(),
         reference: &reference,
         second: second.as_ref(),
         told_hz: calibration::told_hz(&ThisCpu),

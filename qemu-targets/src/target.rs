@@ -28,6 +28,9 @@ pub struct Target {
     /// Whether it takes so long that it is soaked, and not run with the tests.
     #[serde(default)]
     pub long: bool,
+    /// Whether accounts are printed at the end only, and not each second: the console is one for all CPUs.
+    #[serde(default)]
+    pub quiet: bool,
     /// What runs.
     pub manifest: ManifestSource,
     /// What must come of it.

@@ -135,13 +135,18 @@ impl<'a> Trial<'a> {
         if let (None, Some(memory)) = (self.switches.memory, self.target.memory) {
             launch.memory_mib = memory;
         }
+        if self.target.quiet {
+            launch.options.push_str(" reports=off");
+        }
         launch
     }
 
     /// Boots and leaves the serial line to the person at this terminal; gives how the run ended.
     pub fn operate(&self) -> Result<Ending> {
         let mut launch = self.launch();
-        launch.options.push_str(" reports=off");
+        if !self.target.quiet {
+            launch.options.push_str(" reports=off");
+        }
         Ok(qemu::operate(&launch)?)
     }
 
