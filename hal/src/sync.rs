@@ -41,6 +41,10 @@ pub enum Fault {
     QuotaByLoadAndStore,
     /// A capability is revoked without releasing what was done before.
     RevokeWithoutRelease,
+    /// A CPU is put into a set before it is counted: one that is in can be overlooked.
+    MemberBeforeCount,
+    /// A set's members are counted by a load and a store: what others did between them is lost.
+    CountByLoadAndStore,
 }
 
 #[cfg(not(loom))]

@@ -464,3 +464,19 @@ fn balance_takes_from_the_most_loaded_queue_first() {
     driver.run(ms(10));
     assert_eq!([0, 1, 2].map(|index| waiting(&driver, index)), [1, 2, 4]);
 }
+
+#[test]
+fn a_new_thread_stays_where_it_was_made_if_no_cpu_has_less_to_do() {
+    for policy in POLICIES {
+        let mut driver = Driver::new(3, policy);
+        for index in 0..3 {
+            driver.spawn(on(&[index], 64), Program::Hog);
+        }
+        let on_cpu = |driver: &Driver, thread| driver.dispatcher.snapshot(thread).expect("it lives").cpu;
+        let stays = driver.spawn_by(Some(cpu(1)), anywhere(64), Program::Hog);
+        assert_eq!(on_cpu(&driver, stays), cpu(1));
+        // Now there is a CPU that has strictly less.
+        let leaves = driver.spawn_by(Some(cpu(1)), anywhere(64), Program::Hog);
+        assert_eq!(on_cpu(&driver, leaves), cpu(0));
+    }
+}

@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{POLICIES, run, task, try_run};
+use common::{POLICIES, options, run, task, try_run, workload};
 use kernel_core::sched::Policy;
-use sim::engine::FaultKind;
+use sim::engine::{self, FaultKind};
 
 fn ms(milliseconds: u64) -> u64 {
     milliseconds * 1_000_000
@@ -204,4 +204,29 @@ fn niceness_and_policies_become_weights_and_classes() {
         .collect();
     let expected = [(195, "normal", false), (64, "batch", false), (1, "batch", false), (7, "interactive", true)];
     assert_eq!(found, expected);
+}
+
+#[test]
+fn to_find_nothing_to_run_a_cpu_reads_one_cache_line_however_many_cpus_there_are() {
+    // Three threads that sleep and run on their own CPUs: nobody waits.
+    let text = |cpus: usize, topology: &str| {
+        format!(
+            r#"{{"global": {{"duration": 0.02, "tessera": {{"cpus": {cpus}{topology}}}}},
+            "tasks": {{"a": {{"instance": 3, "loop": -1, "run": 300, "sleep": 700}}}}}}"#
+        )
+    };
+    // Without checks after each event, which a thousand CPUs make long.
+    let options = engine::Options { check: false, trace: false, ..options(Policy::Eevdf) };
+    let searches = |text: &str| engine::run(&workload(text), &options, &mut |_| ()).expect("it runs").searches;
+    let levels = r#", "topology": {"smt": 2, "cores": 8, "clusters": 8, "nodes": 8}"#;
+    for (cpus, topology) in [(4, ""), (64, ""), (1024, ""), (1024, levels)] {
+        let searches = searches(&text(cpus, topology));
+        assert!(searches.count >= cpus as u64);
+        assert_eq!(searches.lines, searches.count, "{cpus} CPUs {topology}");
+    }
+    // Where somebody waits, the lines of those who may have one to give come to that.
+    let waiting = r#"{"global": {"duration": 1, "tessera": {"cpus": 4}},
+        "tasks": {"a": {"instance": 6, "loop": -1, "run": 300, "sleep": 100}}}"#;
+    let searches = searches(waiting);
+    assert!(searches.lines > searches.count, "{} lines, {} searches", searches.lines, searches.count);
 }

@@ -77,11 +77,11 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         let round = this_round as usize;
         let mut bound = Bound { candidates: CANDIDATES, skip: round * CANDIDATES, contended: false, given_up: false };
         for (level, ring) in self.domains.rings(thief).iter().enumerate() {
-            let victims = self
-                .victims(&self.waiting.among(ring), round, |cpu| core::cmp::Reverse(self.published(cpu).lateness()));
-            // The words of the waiting set that the ring touches, and what each victim publishes.
-            let words = ring.words().iter().filter(|&&word| word != 0).count();
-            self.hal().probe(Probe::Searching { level, lines: words + victims.iter().count() });
+            let (waiting, words) = self.waiting.look(ring);
+            let victims = self.victims(&waiting, round, |cpu| core::cmp::Reverse(self.published(cpu).lateness()));
+            // The root of the waiting set, once, its words with members, and what each victim publishes.
+            let lines = usize::from(level == 0) + words + victims.iter().count();
+            self.hal().probe(Probe::Searching { level, lines });
             bound.given_up |= victims.more;
             for victim in victims.iter() {
                 if let Some(slot) = self.take_from(victim, &mut bound, |_, slot| self.threads[slot].may_run_on(thief)) {
@@ -353,3 +353,6 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         Some(slot)
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;

@@ -155,3 +155,6 @@ impl LocalQueue {
         ThreadId::of(self.threads[slot].id(slot))
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;

@@ -1,8 +1,8 @@
 //! What CPUs know of each other without a lock: published words, the idle and the waiting set, and domains.
 //!
 //! Each CPU publishes a few words on a cache line of its own, under its queue lock; readers take them as hints. The
-//! two sets have one word per 64 CPUs, written only when a CPU goes idle or busy, or when the first stealable thread
-//! starts or the last one stops waiting; they are read before any CPU's own words.
+//! two sets ([`SharedSet`]) are written only when a CPU goes idle or busy, or when the first stealable thread starts or
+//! the last one stops waiting; they are read before any CPU's own words.
 //!
 //! The sets carry the promise that no work is overlooked. An idle CPU enters the idle set *and then* looks for waiting
 //! work; whoever leaves work waiting enters the waiting set *and then* looks for an idle CPU. All of these are
@@ -12,9 +12,9 @@
 use super::pace::Pace;
 use super::vtime::{VirtualSpan, VirtualTime};
 use crate::sync::shim::{AtomicU64, Ordering};
-use crate::sync::{Pack, Padded};
+use crate::sync::{Pack, SharedSet};
 use alloc::boxed::Box;
-use tessera_hal::{CpuId, CpuSet, Probe, SchedHal};
+use tessera_hal::{CpuId, CpuSet, SchedHal};
 
 /// What one CPU lets others read.
 pub(super) struct Published {
@@ -90,45 +90,6 @@ impl Published {
     /// How far the first thread that may be stolen is behind V, in reference-weight ns.
     pub(super) fn lateness(&self) -> VirtualSpan {
         VirtualSpan::from_nanos(self.lateness.load(Ordering::Relaxed).cast_signed())
-    }
-}
-
-/// A set of CPUs that any CPU changes and reads.
-pub(super) struct SharedSet<const WORDS: usize> {
-    words: [Padded<AtomicU64>; WORDS],
-}
-
-impl<const WORDS: usize> SharedSet<WORDS> {
-    pub(super) fn new() -> Self {
-        Self { words: core::array::from_fn(|_| Padded::new(AtomicU64::new(0))) }
-    }
-
-    /// The members among `mask`; words that the mask leaves empty are not read.
-    pub(super) fn among(&self, mask: &CpuSet<WORDS>) -> CpuSet<WORDS> {
-        CpuSet::from_words(core::array::from_fn(|word| match mask.words()[word] {
-            0 => 0,
-            bits => self.words[word].load(Ordering::SeqCst) & bits,
-        }))
-    }
-
-    pub(super) fn contains(&self, cpu: CpuId) -> bool {
-        self.word(cpu).is_some_and(|(word, bit)| word.load(Ordering::SeqCst) & bit != 0)
-    }
-
-    /// Adds `cpu`; answers whether this call did it.
-    pub(super) fn insert(&self, hal: &impl SchedHal, cpu: CpuId) -> bool {
-        hal.probe(Probe::SharedWrite { owner: None });
-        self.word(cpu).is_some_and(|(word, bit)| word.fetch_or(bit, Ordering::SeqCst) & bit == 0)
-    }
-
-    /// Removes `cpu`; answers whether this call did it.
-    pub(super) fn remove(&self, hal: &impl SchedHal, cpu: CpuId) -> bool {
-        hal.probe(Probe::SharedWrite { owner: None });
-        self.word(cpu).is_some_and(|(word, bit)| word.fetch_and(!bit, Ordering::SeqCst) & bit != 0)
-    }
-
-    fn word(&self, cpu: CpuId) -> Option<(&AtomicU64, u64)> {
-        self.words.get(cpu.index() / 64).map(|word| (&**word, 1 << (cpu.index() % 64)))
     }
 }
 

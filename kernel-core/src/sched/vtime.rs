@@ -245,6 +245,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn quotients_are_rounded_down_or_toward_zero_whatever_their_size() {
+        for (numerator, down, toward_zero) in [(-7, -4, -3), (-8, -4, -4), (7, 3, 3), (0, 0, 0)] {
+            assert_eq!((floor_divide(numerator, 2), truncating_divide(numerator, 2)), (down, toward_zero));
+        }
+        // More than a register holds.
+        let large = -(1_i128 << 100) - 1;
+        assert_eq!(floor_divide(large, 2), -(1 << 99) - 1);
+        assert_eq!(truncating_divide(large, 2), -(1 << 99));
+    }
+
+    #[test]
     fn a_million_one_nanosecond_charges_cost_what_one_charge_of_a_millisecond_costs() {
         for weight in [1, 3, 63, 64, 65, 1_000, 9_999, 10_000] {
             let weight = Weight::new(weight).unwrap();

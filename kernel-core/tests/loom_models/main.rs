@@ -8,6 +8,7 @@ mod quota;
 mod request_word;
 mod revocation;
 mod ring_owner;
+mod shared_set;
 mod slab;
 mod support;
 mod timer;

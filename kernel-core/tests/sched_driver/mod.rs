@@ -234,7 +234,9 @@ impl Driver {
     pub fn run(&mut self, length: Duration) {
         let end = self.now().saturating_add(length);
         self.settle();
+        let mut steps_at_once = 0;
         while self.now() < end {
+            let before = self.now();
             let next = [Some(end), self.machine.next_fire().map(|(at, _)| at), self.first_program_end()]
                 .into_iter()
                 .flatten()
@@ -249,6 +251,8 @@ impl Driver {
                 }
             }
             self.settle();
+            steps_at_once = if self.now() == before { steps_at_once + 1 } else { 0 };
+            assert!(steps_at_once < 10_000, "time does not go on: something is always due at once");
         }
     }
 
