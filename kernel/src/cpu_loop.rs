@@ -79,9 +79,12 @@ impl<M: Machine> CpuLoop<M> {
             let decisions = taken.requests.difference(Requests::TLB | Requests::CLEANUP);
             if !decisions.is_empty() {
                 self.complete_current_context();
-                let decided = self.current.take().or_else(|| self.decided_on(next, decisions));
+                let ran = self.current.take();
+                let decided = if ran.is_none() { self.decided_on(next) } else { None };
                 next = kernel.dispatcher.serve(decisions, &mut |payload| kernel.expired(payload));
-                self.current = decided.and_then(|thread| self.keep_if(next, thread));
+                self.current = ran.and_then(|thread| self.keep_if(next, thread));
+                // One that goes on having this CPU is found when it runs.
+                drop(decided.and_then(|thread| self.keep_if(next, thread)));
             }
             word.acknowledge(taken);
         }
@@ -95,12 +98,13 @@ impl<M: Machine> CpuLoop<M> {
         }
     }
 
-    /// A thread that the dispatcher gave this CPU and that has not run yet, if somebody may have ended it: then it is
-    /// this CPU that must retire it.
-    fn decided_on(&self, next: Next, decisions: Requests) -> Option<Arc<Thread<M>>> {
+    /// A thread that the dispatcher gave this CPU and that has not run yet. Whoever ends it marks it first and asks this
+    /// CPU to stop it afterwards, so any decision in between may be the one that lets go of it: then it is this CPU that
+    /// must retire it.
+    fn decided_on(&self, next: Next) -> Option<Arc<Thread<M>>> {
         match next {
-            Next::Run(id) if decisions.contains(Requests::CHARGE_AND_STOP) => self.kernel.thread(id),
-            _ => None,
+            Next::Run(id) => self.kernel.thread(id),
+            Next::Idle => None,
         }
     }
 
