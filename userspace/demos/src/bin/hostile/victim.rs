@@ -8,7 +8,9 @@ use tessera_rt::{
 };
 
 /// The name of the endpoint that is gone when the attacks are over.
-const END: &str = "end";
+pub const END: &str = "end";
+/// How many victims there are.
+pub const COUNT: u32 = 2;
 static DATA: [AtomicU32; 4096] = [const { AtomicU32::new(0) }; 4096];
 
 /// Counts until the attacks are over, as long as its memory holds what it wrote; 0 if it does to the end.

@@ -1,6 +1,6 @@
 //! Who makes the attackers and looks at what they leave behind.
 
-use crate::{ATTACKS, faults, random};
+use crate::{ATTACKS, faults, random, victim};
 use alloc::format;
 use demos::{
     Findings,
@@ -15,7 +15,9 @@ use tessera_rt::{
     },
     generated::messages::{NarrowSpawnerParams, ResourceCounts, SpawnParams},
     message::U64List,
-    println, ring, start, time,
+    println,
+    ring::{self, operations::ReceiveBuffer},
+    start, time,
 };
 
 /// Random submissions, unless the argument says otherwise.
@@ -68,9 +70,11 @@ impl Warden {
         Ok(Self { spawner, inspector: SystemInspector::granted()?, narrow })
     }
 
-    /// A warden, and what the system has after a first attack, which fills what this program keeps for the next time.
+    /// A warden, and what the system has after a first attack, which fills what this program keeps for the next time, and
+    /// when the victims have made the calls that they wait on.
     fn warm(findings: &mut Findings) -> Result<(Self, ResourceCounts), CallError> {
         let warden = Self::new()?;
+        hear_the_victims()?;
         warden.attack(findings, "harmless")?;
         let before = warden.inspector.resources()?;
         Ok((warden, before))
@@ -104,6 +108,13 @@ impl Warden {
         findings.check(now == *before, format_args!("after {after} there are {now:?}, at first {before:?}"));
         Ok(())
     }
+}
+
+/// Receives the victims' calls and leaves them unanswered: they end with this program.
+fn hear_the_victims() -> Result<(), CallError> {
+    let end = start::granted(victim::END).ok_or(CallError::NotGranted(0))?.handle;
+    let mut buffer = ReceiveBuffer::new();
+    (0..victim::COUNT).try_for_each(|_| ring::current().receive(end, &mut buffer).map(drop))
 }
 
 /// Looks of the kind that wait for what the kernel does in the background.
