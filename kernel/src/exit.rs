@@ -163,13 +163,14 @@ impl<M: Machine> Kernel<M> {
         for endpoint in left.iter().filter_map(Weak::upgrade) {
             endpoint.server_left(process, None);
         }
-        process.stage.store(Stage::Over as u8, Ordering::Release);
         self.processes.remove(process.id);
         // Handles of the process and of its thread may last for long: they keep nothing large.
         let main_thread = process.main_thread.lock().take();
         let capabilities = core::mem::replace(&mut *process.capabilities.lock(), Table::new(0));
         drop((main_thread, capabilities));
         drop(process.charge.lock().take());
+        // Whoever asks from now on is told at once that it is over, and may count on all that it had.
+        process.stage.store(Stage::Over as u8, Ordering::Release);
         for waiter in process.waiters.end() {
             self.complete_wait(waiter, process);
         }
