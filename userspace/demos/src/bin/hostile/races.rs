@@ -206,6 +206,8 @@ fn shared_call(handle: u64, method: (u64, u16), length: u32, results: &mut [u8])
 /// A weight that changes between a good and a bad one.
 fn weights(findings: &mut Findings) -> Result<(), CallError> {
     const GOOD: u16 = 77;
+    // The kernel checks what it has copied, and the copy may be torn: a low byte of a bad weight below the good one's high.
+    const TORN: [u16; 2] = [20_000 & 0xff, 0xff];
     let policy = SchedulingPolicy::granted()?;
     let length = share(Encoded::of(&SetWeightParams { weight: GOOD })?.bytes());
     STOP.store(false, Ordering::Release);
@@ -222,7 +224,8 @@ fn weights(findings: &mut Findings) -> Result<(), CallError> {
         let good = completion.status > 0 && matches!(kind, None | Some(ExceptionKind::InvalidArgument));
         findings.check(good, format_args!("a weight that changes gave {completion:?}, {kind:?}"));
         let weight = policy.snapshot()?.weight;
-        findings.check([64, GOOD].contains(&weight), format_args!("the weight is {weight}"));
+        let is_possible = [64, GOOD].contains(&weight) || TORN.contains(&weight);
+        findings.check(is_possible, format_args!("the weight is {weight}"));
     }
     race_is_over(racer)
 }
