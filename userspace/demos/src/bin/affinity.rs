@@ -65,7 +65,7 @@ fn free(findings: &mut Findings) -> Result<(), CallError> {
 
 /// Looks at the CPU at once and over some slices of work.
 fn stay_within(findings: &mut Findings, words: &CpuWords) {
-    for iteration in 0..500 {
+    for iteration in 0..2000 {
         match current_cpu() {
             Some(cpu) if permits(words, cpu) => {}
             Some(cpu) => {
