@@ -8,6 +8,7 @@ pub mod accelerator;
 mod launch;
 mod operate;
 mod session;
+mod waiting;
 
 pub use accelerator::{Accelerator, Choice, ChoiceError, Request};
 pub use launch::{Gic, Launch, Machine, Raw};

@@ -162,7 +162,8 @@ impl<'a> Trial<'a> {
             on_line(line, fed, &log);
             ControlFlow::Continue(())
         })?;
-        let conditions = Conditions { cpus: self.cpus, exact: self.accelerator == Accelerator::Counted };
+        let exact = self.accelerator == Accelerator::Counted;
+        let conditions = Conditions { cpus: self.cpus, exact, waited: outcome.waited };
         let verdict = verdict::judge(&log, self.target, conditions);
         Ok(Judged { outcome, log, verdict })
     }

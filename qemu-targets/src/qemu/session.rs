@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::launch::{Launch, Machine};
+use super::waiting::Waiting;
 
 /// Lines kept for a report on a run that went wrong.
 const TAIL_LINES: usize = 30;
@@ -69,6 +70,8 @@ pub struct Outcome {
     pub tail: Vec<String>,
     /// What QEMU itself had to say.
     pub messages: String,
+    /// The part of its time in which a busy virtual CPU waited for one of the host's; 0 where the host does not say.
+    pub waited: f64,
 }
 
 impl Outcome {
@@ -132,7 +135,11 @@ pub fn run(
     let (sender, receiver) = channel();
     let reader = child.stdout.take().map(|stream| thread::spawn(move || forward(stream, typed, &sender)));
     let mut lines = Lines { partial: Vec::new(), tail: VecDeque::new() };
-    let stop = watch(&receiver, limits, started, &mut lines, on_line);
+    let mut waiting = Waiting::of(child.id());
+    let stop = watch(&receiver, limits, started, &mut lines, &mut |line| {
+        waiting.look();
+        on_line(line)
+    });
     if stop.is_some() {
         child.kill().map_err(|source| RunError::Lost { emulator, source })?;
     }
@@ -142,7 +149,7 @@ pub fn run(
     }
     let ending = stop.unwrap_or_else(|| judge(launch.machine, status));
     let messages = messages.and_then(|thread| thread.join().ok()).unwrap_or_default();
-    Ok(Outcome { ending, elapsed: started.elapsed(), tail: lines.tail.into(), messages })
+    Ok(Outcome { ending, elapsed: started.elapsed(), tail: lines.tail.into(), messages, waited: waiting.part() })
 }
 
 /// The emulator's command, which ends with its parent where the host offers that.
@@ -326,6 +333,7 @@ mod tests {
             elapsed: Duration::from_secs(6),
             tail: vec!["tessera: last words".into()],
             messages: "qemu: hm\n".into(),
+            waited: 0.0,
         };
         let report = outcome.report();
         assert!(report.starts_with("no output for 5 s"), "{report}");

@@ -18,12 +18,14 @@ use crate::{log::RunLog, target::Target};
 use std::fmt;
 
 /// How a run was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Conditions {
     /// CPUs of the machine.
     pub cpus: u16,
     /// Whether instructions were counted, so that times are exact.
     pub exact: bool,
+    /// The part of its time in which a busy virtual CPU waited for one of the host's.
+    pub waited: f64,
 }
 
 /// One thing that was looked at.

@@ -28,7 +28,7 @@ fn good_run() -> RunLog {
 }
 
 fn verdict_on(log: &RunLog, target: &str, exact: bool) -> Verdict {
-    judge(log, &Target::parse("t.toml", target).unwrap(), Conditions { cpus: 1, exact })
+    judge(log, &Target::parse("t.toml", target).unwrap(), Conditions { cpus: 1, exact, waited: 0.0 })
 }
 
 fn failures(log: &RunLog) -> Vec<String> {
@@ -164,6 +164,23 @@ fn a_long_stop_of_the_host_widens_the_bound_on_progress() {
     };
     assert!(run(2 * S));
     assert!(!run(S / 100));
+}
+
+#[test]
+fn waits_for_the_host_explain_as_much_progress_as_they_can_hide_and_no_more() {
+    let run = |part: f64, waited: f64, exact: bool| {
+        let mut log = good_run();
+        log.threads.values_mut().for_each(|thread| thread.dispatches = 40_000);
+        let others: u64 = [0, 2].iter().map(|id| log.threads[id].progress).sum();
+        log.threads.get_mut(&1).unwrap().progress = (others as f64 * part / (1.0 - part)) as u64;
+        log.threads.get_mut(&0).unwrap().longest_charge_ns = 0;
+        let verdict = judge(&log, &Target::parse("t.toml", FAIR).unwrap(), Conditions { cpus: 1, exact, waited });
+        !verdict.findings.iter().any(|finding| !finding.good && finding.text.starts_with("light.0"))
+    };
+    // Of a quarter, with a fifth of all hidden: at most 0.25 / 0.8, at least 0.05 / 0.8, and a little for chance.
+    assert!(run(0.312, 0.2, false) && !run(0.34, 0.2, false) && !run(0.312, 0.0, false));
+    assert!(run(0.063, 0.2, false) && !run(0.04, 0.2, false) && !run(0.063, 0.1, false));
+    assert!(!run(0.30, 0.2, true));
 }
 
 #[test]
@@ -391,7 +408,7 @@ fn few_slices_are_excused_on_a_crowded_host_only() {
         heavy.progress *= 100;
         log.threads.values_mut().for_each(|thread| thread.dispatches = dispatches);
         let target = Target::parse("t.toml", FAIR).unwrap();
-        judge(&log, &target, Conditions { cpus, exact }).passed()
+        judge(&log, &target, Conditions { cpus, exact, waited: 0.0 }).passed()
     };
     assert!(run(64, 29, false));
     assert!(!run(64, 30, false));
@@ -403,7 +420,8 @@ fn few_slices_are_excused_on_a_crowded_host_only() {
 fn work_that_stayed_on_few_cpus_is_no_spread() {
     let target = FAIR.replace("[expect]", "[expect]\nbusy-cpus = 'half'");
     let verdict = |log: &RunLog| {
-        let verdict = judge(log, &Target::parse("t.toml", &target).unwrap(), Conditions { cpus: 3, exact: false });
+        let verdict =
+            judge(log, &Target::parse("t.toml", &target).unwrap(), Conditions { cpus: 3, exact: false, waited: 0.0 });
         verdict.findings.into_iter().find(|finding| finding.text.contains("CPUs ran threads")).unwrap()
     };
     let mut log = good_run();

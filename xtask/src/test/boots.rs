@@ -269,7 +269,7 @@ mod tests {
     use super::*;
 
     fn outcome(ending: Ending) -> Outcome {
-        Outcome { ending, elapsed: Duration::ZERO, tail: Vec::new(), messages: String::new() }
+        Outcome { ending, elapsed: Duration::ZERO, tail: Vec::new(), messages: String::new(), waited: 0.0 }
     }
 
     fn lines(text: &[&str]) -> Vec<String> {
