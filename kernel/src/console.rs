@@ -1,19 +1,31 @@
 //! The console: whole lines out, a few bytes in.
 //!
-//! Every line is complete before the device is touched and is written under one lock, so lines of different CPUs and
-//! programs never mix. Programs' lines carry the program's name, so that none can pass for a record of the kernel.
-//! Input is collected by the interrupt hook, which runs on the one CPU that the line is routed to. Lock level: leaf,
-//! never taken by the hook.
+//! Every line is complete before it is taken, and bytes reach the device in the order in which they were taken, so lines
+//! of different CPUs and programs never mix. Programs' lines carry the program's name, so that none can pass for a record
+//! of the kernel.
+//!
+//! The device is slow and there may be hundreds of CPUs, so nobody waits for another's lines: they are left in a buffer.
+//! Who finds the device free writes until its own are out; what others left meanwhile is written by the boot CPU in its
+//! background steps. Only when the buffer is full does a CPU wait for the device.
+//!
+//! Input is collected by the interrupt hook, which runs on the one CPU that the line is routed to. Lock levels: the
+//! device's, then the buffer's, which is a leaf; neither is taken by the hook.
 
 use crate::line::{LINE_BYTES, Line};
+use alloc::collections::VecDeque;
 use core::{
     fmt::{self, Write},
-    sync::atomic::{AtomicU8, AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
 };
-use hal::Machine;
-use spin::Mutex;
+use hal::{CpuId, Machine, Requests};
+use spin::{Mutex, MutexGuard};
 
 const INPUT_BYTES: usize = 256;
+/// Bytes that may wait for the device, for each CPU, and the least for all.
+const WAITING_BYTES_PER_CPU: usize = 1024;
+const LEAST_WAITING_BYTES: usize = 16 * 1024;
+/// Bytes that go to the device at once.
+const CHUNK_BYTES: usize = 256;
 
 /// Bytes received and not yet read: one producer (the interrupt hook of the CPU that the line is routed to), one
 /// consumer. Bytes that find it full are dropped and counted.
@@ -72,21 +84,104 @@ impl InputBuffer {
 /// The console of a machine.
 pub struct Console<M: Machine> {
     machine: &'static M,
-    output: Mutex<()>,
+    device: Mutex<()>,
+    waiting: Mutex<VecDeque<u8>>,
+    /// Whether bytes wait; written under the buffer's lock, a hint without it.
+    is_waiting: AtomicBool,
     /// What was typed.
     pub input: InputBuffer,
 }
 
 impl<M: Machine> Console<M> {
-    /// The console of `machine`.
+    /// The console of `machine`, which writes everything at once.
     pub const fn new(machine: &'static M) -> Self {
-        Self { machine, output: Mutex::new(()), input: InputBuffer::new() }
+        Self {
+            machine,
+            device: Mutex::new(()),
+            waiting: Mutex::new(VecDeque::new()),
+            is_waiting: AtomicBool::new(false),
+            input: InputBuffer::new(),
+        }
     }
 
-    /// Writes whole lines.
+    /// Lets lines of so many CPUs wait for the device from now on. Without memory for that all goes on as before.
+    pub fn let_lines_wait(&self, cpus: usize) {
+        let bytes = LEAST_WAITING_BYTES.max(cpus * WAITING_BYTES_PER_CPU);
+        let _ = self.waiting.lock().try_reserve_exact(bytes);
+    }
+
+    /// Takes whole lines, which are written before all that is taken later. Does not wait for the device unless too
+    /// much waits for it already.
     pub fn write_lines(&self, bytes: &[u8]) {
-        let _whole_lines = self.output.lock();
-        self.machine.console_write(bytes);
+        match self.leave(bytes) {
+            Some(ahead) => {
+                // Whoever has the device looks at the buffer after giving it back, and so sees these lines.
+                let Some(device) = self.device.try_lock() else { return };
+                self.write_waiting(&device, ahead);
+            }
+            None => {
+                let device = self.device.lock();
+                let ahead = self.waiting.lock().len();
+                self.write_waiting(&device, ahead);
+                self.machine.console_write(bytes);
+            }
+        }
+        if !self.waiting.lock().is_empty() {
+            let _ = self.machine.kick(CpuId::BOOT, Requests::CLEANUP);
+        }
+    }
+
+    /// Whether lines wait and nobody is writing: the boot CPU's background work.
+    pub fn has_work(&self) -> bool {
+        self.is_waiting.load(Ordering::Relaxed) && !self.device.is_locked()
+    }
+
+    /// Writes a little of what waits, if the device is free. Only the boot CPU, whose loop calls again while there is
+    /// [work](Self::has_work).
+    pub fn write_step(&self) {
+        if let Some(device) = self.device.try_lock() {
+            self.write_waiting(&device, CHUNK_BYTES);
+        }
+    }
+
+    /// Writes what waits, as far as no lock is in the way: the caller is about to panic, and may hold any.
+    pub fn write_before_panic(&self) {
+        let Some(_device) = self.device.try_lock() else { return };
+        let Some(waiting) = self.waiting.try_lock() else { return };
+        let (first, second) = waiting.as_slices();
+        self.machine.console_write(first);
+        self.machine.console_write(second);
+    }
+
+    /// Leaves lines for whoever has the device next, and says how many bytes wait with them; `None` if they do not fit.
+    fn leave(&self, bytes: &[u8]) -> Option<usize> {
+        let mut waiting = self.waiting.lock();
+        if waiting.capacity() - waiting.len() < bytes.len() {
+            return None;
+        }
+        waiting.extend(bytes);
+        self.is_waiting.store(!waiting.is_empty(), Ordering::Relaxed);
+        Some(waiting.len())
+    }
+
+    /// Writes so many of the bytes that wait; at least these are there.
+    fn write_waiting(&self, _device: &MutexGuard<'_, ()>, bytes: usize) {
+        let mut left = bytes;
+        let mut chunk = [0; CHUNK_BYTES];
+        while left > 0 {
+            let taken = {
+                let mut waiting = self.waiting.lock();
+                let count = left.min(CHUNK_BYTES).min(waiting.len());
+                waiting.drain(..count).zip(&mut chunk).for_each(|(byte, place)| *place = byte);
+                self.is_waiting.store(!waiting.is_empty(), Ordering::Relaxed);
+                count
+            };
+            if taken == 0 {
+                return;
+            }
+            self.machine.console_write(&chunk[..taken]);
+            left -= taken;
+        }
     }
 
     /// Formats one line and writes it.
@@ -161,7 +256,9 @@ const _: () = assert!(LINE_BYTES >= 256);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::{string::String, vec::Vec};
+    use crate::test_machine::TestMachine;
+    use alloc::{boxed::Box, format, string::String, vec, vec::Vec};
+    use hal::SchedHal;
 
     fn lines(chunks: &[&[u8]]) -> Vec<String> {
         let mut output = ProgramOutput::new();
@@ -180,6 +277,97 @@ mod tests {
         assert_eq!(lines(&[b"a\x1b[2J\r\x00b\n"]), ["hog.0: a.[2J..b\n"]);
         let long = [b'x'; 2 * LINE_BYTES];
         assert!(lines(&[&long]).iter().all(|line| line.starts_with("hog.0: x") && line.len() <= LINE_BYTES));
+    }
+
+    /// Of a machine of its own, with room for lines to wait.
+    fn console() -> Console<TestMachine> {
+        let console = Console::new(TestMachine::get());
+        console.let_lines_wait(1);
+        console
+    }
+
+    #[test]
+    fn lines_are_written_at_once_where_the_device_is_free_and_before_there_is_a_buffer() {
+        let console = console();
+        console.print(format_args!("one"));
+        assert_eq!(console.machine.output(), "one\n");
+        assert!(!console.has_work());
+        let bare = Console::new(TestMachine::get());
+        bare.print(format_args!("two"));
+        assert_eq!(bare.machine.output(), "two\n");
+    }
+
+    #[test]
+    fn nobody_waits_for_the_device_and_the_boot_cpu_writes_what_was_left() {
+        let console = console();
+        let device = console.device.lock();
+        let line = "x".repeat(CHUNK_BYTES);
+        console.print(format_args!("{line}"));
+        console.print(format_args!("two"));
+        assert_eq!(console.machine.output(), "");
+        assert!(!console.has_work(), "somebody is writing");
+        drop(device);
+        assert!(console.has_work());
+        console.write_step();
+        assert_eq!(console.machine.output(), line);
+        console.write_step();
+        assert_eq!(console.machine.output(), format!("{line}\ntwo\n"));
+        assert!(!console.has_work());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_written_after_what_waits() {
+        let console = console();
+        let room = console.waiting.lock().capacity();
+        let device = console.device.lock();
+        console.write_lines(&vec![b'x'; room - 1]);
+        drop(device);
+        console.write_lines(b"yz");
+        assert!(console.machine.output().ends_with("xyz"));
+        assert_eq!(console.machine.output().len(), room + 1);
+        assert_eq!(console.waiting.lock().capacity(), room, "the buffer never grows");
+    }
+
+    #[test]
+    fn a_panic_shows_what_waits_and_is_stopped_by_no_lock() {
+        let console = console();
+        let device = console.device.lock();
+        console.print(format_args!("left"));
+        console.write_before_panic();
+        assert_eq!(console.machine.output(), "");
+        drop(device);
+        let waiting = console.waiting.lock();
+        console.write_before_panic();
+        assert_eq!(console.machine.output(), "");
+        drop(waiting);
+        console.write_before_panic();
+        assert_eq!(console.machine.output(), "left\n");
+    }
+
+    #[test]
+    fn lines_of_many_cpus_stay_whole_and_in_order_and_what_is_left_is_asked_for() {
+        const CPUS: usize = 4;
+        const LINES: usize = if cfg!(miri) { 20 } else { 2000 };
+        let console: &Console<TestMachine> = Box::leak(Box::new(console()));
+        std::thread::scope(|scope| {
+            for cpu in 0..CPUS {
+                scope.spawn(move || (0..LINES).for_each(|line| console.print(format_args!("{cpu} {line} {line}"))));
+            }
+        });
+        if console.has_work() {
+            assert!(console.machine.request_word(CpuId::BOOT).is_pending(), "lines are left and nobody was asked");
+        }
+        while console.has_work() {
+            console.write_step();
+        }
+        let mut next = [0; CPUS];
+        for line in console.machine.output().lines() {
+            let numbers: Vec<usize> = line.split(' ').map(|number| number.parse().unwrap()).collect();
+            let [cpu, first, second] = numbers[..] else { panic!("a torn line: {line}") };
+            assert_eq!((first, second), (next[cpu], next[cpu]));
+            next[cpu] += 1;
+        }
+        assert_eq!(next, [LINES; CPUS]);
     }
 
     #[test]

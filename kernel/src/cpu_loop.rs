@@ -322,8 +322,10 @@ impl<M: Machine> CpuLoop<M> {
 
     fn has_background(&self) -> bool {
         let kernel = self.kernel;
-        let on_boot_cpu = kernel.run.report_due.load(Ordering::Relaxed) || kernel.input_pending.load(Ordering::Acquire);
-        kernel.has_graves() || self.cpu == CpuId::BOOT && on_boot_cpu
+        let on_boot_cpu = kernel.run.report_due.load(Ordering::Relaxed)
+            || kernel.input_pending.load(Ordering::Acquire)
+            || kernel.console.has_work();
+        kernel.can_clean_up() || self.cpu == CpuId::BOOT && on_boot_cpu
     }
 
     /// One bounded step of work that belongs to no thread, with interrupts on. Entered and left with them masked.
@@ -339,6 +341,7 @@ impl<M: Machine> CpuLoop<M> {
             if kernel.input_pending.swap(false, Ordering::AcqRel) {
                 kernel.input_arrived();
             }
+            kernel.console.write_step();
             if kernel.run.report_due.swap(false, Ordering::Relaxed) {
                 self.reporter.step(kernel);
             }
@@ -353,6 +356,7 @@ impl<M: Machine> CpuLoop<M> {
     /// `has_background` true again.
     fn clean_up_step(&mut self) {
         let kernel = self.kernel;
+        let Some(_broom) = kernel.broom.try_lock() else { return };
         let _ = kernel.objects.free_step(CLEANUP_STEP);
         let Some(process) = kernel.graves.exhume() else { return };
         if !process.space.loaded_on().is_empty() {

@@ -135,6 +135,9 @@ pub struct Kernel<M: Machine> {
     pub processes: ProcessTable<M>,
     /// Ended ones.
     pub graves: Graves<M>,
+    /// Held for a step of cleanup. One CPU is enough for it: others that have nothing to do sleep, and do not wait for
+    /// each other.
+    pub broom: Mutex<()>,
     /// The process that the kernel starts.
     pub init: Once<Arc<Process<M>>>,
     /// Words that threads wait on.
@@ -192,6 +195,7 @@ impl<M: Machine> Kernel<M> {
             threads: ThreadTable::new(MAX_THREADS),
             processes: ProcessTable::default(),
             graves: Graves::default(),
+            broom: Mutex::new(()),
             init: Once::new(),
             parks: Parks::new(secret.rotate_left(17)),
             counters: Counters::new(secret),
@@ -302,9 +306,9 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// Whether something of ended processes or objects is to be freed.
-    pub fn has_graves(&self) -> bool {
-        !self.graves.is_empty() || self.objects.has_graves()
+    /// Whether something of ended processes or objects is to be freed, and no CPU is at it.
+    pub fn can_clean_up(&self) -> bool {
+        (!self.graves.is_empty() || self.objects.has_graves()) && !self.broom.is_locked()
     }
 }
 

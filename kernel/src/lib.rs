@@ -56,5 +56,5 @@ pub mod thread;
 pub mod thread_table;
 pub mod trace;
 
-pub use panic::describe_current;
+pub use panic::{describe_current, write_waiting_lines};
 pub use start::start;

@@ -4,6 +4,13 @@ use crate::global;
 use core::fmt;
 use hal::{Machine, SchedHal};
 
+/// Writes the lines that wait for the console, where no lock is in the way.
+pub fn write_waiting_lines<M: Machine>() {
+    if let Some(kernel) = global::kernel::<M>() {
+        kernel.console.write_before_panic();
+    }
+}
+
 /// Prints the CPU and its thread. Takes no lock: whoever panics may hold any.
 pub fn describe_current<M: Machine>(machine: &M, out: &mut dyn fmt::Write) -> fmt::Result {
     let cpu = SchedHal::this_cpu(machine);

@@ -107,6 +107,7 @@ pub(crate) fn prepare<M: Machine>(
         dispatcher.record(events).map_err(|_| StartError::Trace { events, cpus })?;
     }
     let console: &'static Console<M> = Box::leak(Box::new(Console::new(machine)));
+    console.let_lines_wait(machine.cpu_count());
     let length = options.seconds.or(manifest.seconds().map(|seconds| Duration::from_secs(seconds.get().into())));
     let console_line = route_console(machine, console);
     let parts = Parts {

@@ -14,6 +14,8 @@ pub mod targets;
 mod traced;
 mod trees;
 
+use std::io::{self, Write};
+
 use anyhow::{Result, bail};
 
 pub use kernels::Kernels;
@@ -51,12 +53,14 @@ fn phases(toolchain: Toolchain) -> Vec<runner::Phase> {
     phases
 }
 
-/// Prints the names of all steps in their order.
+/// Prints the names of all steps in their order, as far as somebody reads them.
 pub fn list() -> Result<()> {
+    let mut names = String::new();
     for phase in phases(setup::ensure()?) {
-        for name in phase.names() {
-            println!("{name}");
-        }
+        phase.names().for_each(|name| names.extend([name, "\n"]));
     }
-    Ok(())
+    match io::stdout().write_all(names.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }

@@ -36,5 +36,6 @@ fn describe_current(out: &mut dyn fmt::Write) -> fmt::Result {
 
 #[panic_handler]
 fn on_panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    tessera_kernel::write_waiting_lines::<X86Machine>();
     panic::report(info)
 }

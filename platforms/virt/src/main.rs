@@ -47,6 +47,7 @@ mod start {
 
     #[panic_handler]
     fn on_panic(info: &core::panic::PanicInfo<'_>) -> ! {
+        tessera_kernel::write_waiting_lines::<ArmMachine>();
         panic::report(info)
     }
 }
