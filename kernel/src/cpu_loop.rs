@@ -43,27 +43,34 @@ pub struct CpuLoop<M: Machine> {
 
 /// Runs this CPU for good.
 pub fn run<M: Machine>(kernel: &'static Kernel<M>, cpu: CpuId) -> ! {
-    let reporter = Reporter::new(kernel.run.started);
-    CpuLoop { kernel, cpu, loaded: None, current: None, in_interrupt: false, reporter }.run()
+    let (mut this, mut next) = CpuLoop::begin(kernel, cpu);
+    loop {
+        next = this.turn(next);
+    }
 }
 
 impl<M: Machine> CpuLoop<M> {
-    fn run(mut self) -> ! {
-        let _ = self.kernel.machine.mask_interrupts();
-        if self.cpu == CpuId::BOOT {
-            self.reporter.arm_first(self.kernel);
+    /// The first decision on this CPU. Masks interrupts.
+    pub fn begin(kernel: &'static Kernel<M>, cpu: CpuId) -> (Self, Next) {
+        let _ = kernel.machine.mask_interrupts();
+        let mut reporter = Reporter::new(kernel.run.started);
+        if cpu == CpuId::BOOT {
+            reporter.arm_first(kernel);
         }
-        let mut next = self.kernel.dispatcher.begin();
-        loop {
-            self.background();
-            next = self.serve_requests(next);
-            if self.kernel.run.is_ending() {
-                self.stop();
-            }
-            next = match next {
-                Next::Run(id) => self.run_thread(id),
-                Next::Idle => self.idle(),
-            };
+        let this = Self { kernel, cpu, loaded: None, current: None, in_interrupt: false, reporter };
+        (this, kernel.dispatcher.begin())
+    }
+
+    /// Carries out a decision and answers with the next one. Does not return once the run is over.
+    pub fn turn(&mut self, next: Next) -> Next {
+        self.background();
+        let next = self.serve_requests(next);
+        if self.kernel.run.is_ending() {
+            self.stop();
+        }
+        match next {
+            Next::Run(id) => self.run_thread(id),
+            Next::Idle => self.idle(),
         }
     }
 

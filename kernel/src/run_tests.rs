@@ -2,13 +2,17 @@
 //! exit status out.
 
 use crate::{
-    cpu_loop, elf, finish,
+    cpu_loop::CpuLoop,
+    elf, finish,
+    kernel::Kernel,
+    process::Ending,
     start::{Prepared, prepare},
     test_machine::{PoweredOff, Script, TestMachine, User},
 };
 use alloc::{boxed::Box, collections::BTreeMap, string::String, sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicU64, Ordering};
 use hal::{Access, BootInfo, CpuId, ExitStatus, Fault, FaultKind, SchedHal, SystemCall, Trap, VirtualAddress};
+use kernel_core::sched::Next;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tessera_abi::{
     ring::{EXCEPTION, Operation, SubmissionEntry, TransportError},
@@ -29,6 +33,14 @@ use tessera_schema::{
 
 /// Runs programs until the machine is powered off.
 fn run(machine: &'static TestMachine, command_line: &'static str) -> ExitStatus {
+    run_beside(machine, command_line, &mut |_, _| ())
+}
+
+/// What other CPUs do before the only one of the test machine carries out a decision.
+type Beside<'a> = &'a mut dyn FnMut(&'static Kernel<TestMachine>, Next);
+
+/// Runs programs beside other CPUs until the machine is powered off.
+fn run_beside(machine: &'static TestMachine, command_line: &'static str, beside: Beside<'_>) -> ExitStatus {
     let manifest = "[[program]]\nname = \"a\"\n[[program]]\nname = \"b\"\n";
     let source: build::ManifestSource = build::parse("test.toml", manifest).unwrap_or_else(|error| panic!("{error}"));
     let binaries: BTreeMap<String, Vec<u8>> = ["init", "a", "b"]
@@ -37,14 +49,19 @@ fn run(machine: &'static TestMachine, command_line: &'static str) -> ExitStatus 
         .map(|(name, at)| (name.into(), elf::tests::small_program(entry(at))))
         .collect();
     let initrd = build::build(&source, 1, &binaries).unwrap_or_else(|error| panic!("{error:?}")).leak();
-    boot(machine, command_line, Some(initrd))
+    boot(machine, command_line, Some(initrd), beside)
 }
 
 fn entry(program: u64) -> u64 {
     0x20_0010 + program * 0x10
 }
 
-fn boot(machine: &'static TestMachine, command_line: &'static str, initrd: Option<&'static [u8]>) -> ExitStatus {
+fn boot(
+    machine: &'static TestMachine,
+    command_line: &'static str,
+    initrd: Option<&'static [u8]>,
+    beside: Beside<'_>,
+) -> ExitStatus {
     let memory = Vec::from([TestMachine::memory(4096)]).leak();
     let boot = BootInfo { command_line, initrd, memory };
     let end = catch_unwind(AssertUnwindSafe(|| match prepare(machine, &boot) {
@@ -54,7 +71,11 @@ fn boot(machine: &'static TestMachine, command_line: &'static str, initrd: Optio
                 let (process, _) = kernel.find_loaded().expect("a script runs");
                 assert!(process.space.fault(address, Access::READ).is_ok(), "a script may not use {address}");
             }));
-            cpu_loop::run(kernel, CpuId::BOOT)
+            let (mut cpu, mut next) = CpuLoop::begin(kernel, CpuId::BOOT);
+            loop {
+                beside(kernel, next);
+                next = cpu.turn(next);
+            }
         }
         Ok(Prepared::Conformance) => panic!("not asked for"),
         Err(error) => finish::refuse(machine, &error),
@@ -403,6 +424,28 @@ fn a_fault_ends_one_program_and_the_rest_runs_on() {
 }
 
 #[test]
+fn a_thread_that_is_ended_between_the_decision_for_it_and_its_first_instruction_is_retired() {
+    let machine = TestMachine::get();
+    machine.set_script(entry(0) as usize, spawning(&[("a", 0), ("b", 0)], &[]));
+    machine.set_script(entry(1) as usize, script![|_: &mut User<'_>| enter(0, 0), |_: &mut User<'_>| exit(0)]);
+    machine.set_script(entry(2) as usize, Box::new(|_| panic!("it was ended before it ran")));
+    let mut ended = 0;
+    let status = run_beside(machine, "seconds=4", &mut |kernel, next| {
+        let Next::Run(id) = next else { return };
+        let thread = kernel.thread(id).expect("it was decided for");
+        if alloc::format!("{}", thread.process.name) == "b.0"
+            && kernel.cpu(CpuId::BOOT).current() != Some(thread.index())
+        {
+            ended += 1;
+            kernel.end_process(&thread.process, Ending::Killed);
+        }
+    });
+    assert_eq!((status, ended), (ExitStatus::Success, 1), "{}", machine.output());
+    // `init` waits for the end of both.
+    assert!(machine.output().contains("\"reason\":\"all programs have exited\""), "{}", machine.output());
+}
+
+#[test]
 fn a_nonzero_exit_code_makes_the_run_a_failure() {
     let machine = TestMachine::get();
     machine.set_script(entry(0) as usize, script![|_: &mut User<'_>| exit(-3)]);
@@ -442,7 +485,7 @@ fn work_is_shared_by_weight_and_equal_weights_share_equally() {
 fn bad_boot_input_is_one_line_and_a_failure() {
     let line = |command_line, initrd| {
         let machine = TestMachine::get();
-        assert_eq!(boot(machine, command_line, initrd), ExitStatus::Failure);
+        assert_eq!(boot(machine, command_line, initrd, &mut |_, _| ()), ExitStatus::Failure);
         let output = machine.output();
         assert_eq!(output.lines().count(), 1, "{output}");
         output
