@@ -26,6 +26,7 @@ targets!(
     "first-program",
     "ipc-pairs",
     "ipc-pairs-apart",
+    "ipc-pairs-long",
     "hostile",
     "hostile-random",
     "spawn",

@@ -1,10 +1,12 @@
-//! What the proofs share: findings that are printed and counted, processes that a proof makes, masks, random numbers.
+//! What the proofs share: findings that are printed and counted, processes that a proof makes, what they leave behind,
+//! masks, random numbers.
 #![no_std]
 #![forbid(unsafe_code)]
 
 pub mod child;
 pub mod cpus;
 pub mod random;
+pub mod resources;
 
 use core::{fmt, hint};
 use tessera_rt::{CallError, abi::ring::TransportError, message::ExceptionKind, println, start};

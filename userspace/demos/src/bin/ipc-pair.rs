@@ -1,14 +1,14 @@
 //! A client and its server, which have the CPU in turns. Each round trip carries a number there and its successor back, and
 //! counts as progress of both.
 //!
-//! Argument: `server`, or `client` and optionally the number of round trips after which it ends.
+//! Argument: `server`, or `client` and optionally the number of round trips after which both end.
 #![no_std]
 #![no_main]
 
 use core::sync::atomic::Ordering;
 use demos::{Findings, number};
 use tessera_rt::{
-    CallError,
+    CallError, exit,
     client::EndpointClient,
     println,
     ring::operations::Received,
@@ -20,6 +20,9 @@ tessera_rt::entry!(main);
 
 /// The name of the endpoint, and of the grants of both sides.
 const ENDPOINT: &str = "pair";
+/// Methods: the successor of a number, and the end of the server instead of an answer.
+const SUCCESSOR: u16 = 1;
+const END: u16 = 2;
 /// What the manifest puts on the client's capability.
 const BADGE: u64 = 7;
 
@@ -47,6 +50,9 @@ fn serve() -> i32 {
 }
 
 fn answer(call: &Received<'_>, results: &mut server::Results) -> Result<(), Refusal> {
+    if call.header.method == END {
+        exit(0);
+    }
     let number = <[u8; 8]>::try_from(call.params).map_err(|_| Refusal::invalid_argument("not a number"))?;
     if call.header.badge != BADGE {
         return Err(Refusal::failed("another badge than the manifest says"));
@@ -62,7 +68,7 @@ fn call(findings: &mut Findings) -> Result<(), CallError> {
     };
     let mut results = [0; 64];
     for round in 0..number(1).unwrap_or(u64::MAX) {
-        let length = server.call(1, &round.to_ne_bytes(), &mut results)?;
+        let length = server.call(SUCCESSOR, &round.to_ne_bytes(), &mut results)?;
         let answer = results.get(..length).unwrap_or_default();
         if answer != (round + 1).to_ne_bytes() {
             findings.check(false, format_args!("{round} was answered with {answer:?}"));
@@ -70,6 +76,7 @@ fn call(findings: &mut Findings) -> Result<(), CallError> {
         }
         start::progress().fetch_add(1, Ordering::Relaxed);
     }
-    findings.check(true, format_args!(""));
+    let end = server.call(END, &[], &mut results);
+    findings.check(end.is_err(), format_args!("a server that has ended answers {end:?}"));
     Ok(())
 }

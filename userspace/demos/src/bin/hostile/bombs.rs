@@ -13,7 +13,9 @@ use demos::{
 };
 use tessera_rt::{
     CallError, Client,
-    client::{MemoryFactory, MemoryObject, ParkSpace, ProcessSpawner, ThreadControl, VirtualMemory, copied},
+    client::{
+        EndpointFactory, MemoryFactory, MemoryObject, ParkSpace, ProcessSpawner, ThreadControl, VirtualMemory, copied,
+    },
     message::ExceptionKind,
     ring, shared,
     thread::{self, Attributes},
@@ -189,6 +191,16 @@ fn arrive(end: fn()) {
     end();
 }
 
+/// Has some of everything that is counted, for as long as nobody ends it.
+fn keep() -> Result<(), CallError> {
+    static WORD: AtomicU32 = AtomicU32::new(0);
+    let _endpoint = EndpointFactory::granted()?.create()?;
+    let _object = MemoryFactory::granted()?.create(4096)?;
+    let space = ParkSpace::granted()?.handle();
+    thread::spawn(Attributes::default(), move || i32::from(ring::current().park(space, &WORD, 0, None).is_err()))?;
+    time::sleep(u64::MAX / 2)
+}
+
 /// What processes of these attacks do; `None`: it is no role of theirs.
 pub fn child(role: &str) -> Option<i32> {
     let outcome = match role {
@@ -197,6 +209,7 @@ pub fn child(role: &str) -> Option<i32> {
         },
         "exit" => Ok(()),
         "fork" => forking(),
+        "keep" => keep(),
         "ends-process" => together(|| tessera_rt::exit(3)),
         "ends-threads" => together(|| {
             // The last one ends the process, with its code.

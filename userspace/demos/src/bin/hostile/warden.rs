@@ -6,6 +6,7 @@ use demos::{
     Findings,
     child::{Child, End, Given},
     number,
+    resources::Baseline,
 };
 use tessera_rt::{
     CallError, Client, Console, SchedulingPolicy, Timer,
@@ -13,11 +14,11 @@ use tessera_rt::{
         CapabilityTable, EndpointFactory, MemoryFactory, ParkSpace, ProcessSpawner, SystemInspector, ThreadControl,
         ThreadSpawner, VirtualMemory, copied,
     },
-    generated::messages::{NarrowSpawnerParams, ResourceCounts, SpawnParams},
+    generated::messages::{NarrowSpawnerParams, SpawnParams},
     message::U64List,
     println,
     ring::{self, operations::ReceiveBuffer},
-    start, time,
+    start,
 };
 
 /// Random submissions, unless the argument says otherwise.
@@ -33,10 +34,10 @@ pub fn check(findings: &mut Findings) -> Result<(), CallError> {
     let (warden, before) = Warden::warm(findings)?;
     for (role, _) in ATTACKS {
         warden.attack(findings, role)?;
-        warden.returned(findings, role, &before)?;
+        before.returned(findings, role)?;
     }
     faults::check(findings, &warden)?;
-    warden.returned(findings, "faults", &before)?;
+    before.returned(findings, "faults")?;
     random_part(findings, &warden, &before)
 }
 
@@ -46,18 +47,17 @@ pub fn check_random(findings: &mut Findings) -> Result<(), CallError> {
     random_part(findings, &warden, &before)
 }
 
-fn random_part(findings: &mut Findings, warden: &Warden, before: &ResourceCounts) -> Result<(), CallError> {
+fn random_part(findings: &mut Findings, warden: &Warden, before: &Baseline) -> Result<(), CallError> {
     let (count, seed) = (number(1).unwrap_or(SUBMISSIONS), number(2).map_or_else(random::fresh_seed, Ok)?);
     println!("{count} random submissions, seed {seed}");
     let arguments = format!("random {count} {seed}");
     warden.attack(findings, &arguments)?;
-    warden.returned(findings, &arguments, before)
+    before.returned(findings, &arguments)
 }
 
 /// What attackers are made with.
 pub struct Warden {
     spawner: ProcessSpawner,
-    inspector: SystemInspector,
     /// What they can make processes with.
     narrow: u64,
 }
@@ -67,16 +67,17 @@ impl Warden {
         let spawner = ProcessSpawner::granted()?;
         let few = NarrowSpawnerParams { most_processes: PROCESSES, affinity: U64List::EMPTY };
         let [narrow] = spawner.narrow(&few)?;
-        Ok(Self { spawner, inspector: SystemInspector::granted()?, narrow })
+        Ok(Self { spawner, narrow })
     }
 
     /// A warden, and what the system has after a first attack, which fills what this program keeps for the next time, and
     /// when the victims have made the calls that they wait on.
-    fn warm(findings: &mut Findings) -> Result<(Self, ResourceCounts), CallError> {
+    fn warm(findings: &mut Findings) -> Result<(Self, Baseline), CallError> {
         let warden = Self::new()?;
         hear_the_victims()?;
         warden.attack(findings, "harmless")?;
-        let before = warden.inspector.resources()?;
+        let before = Baseline::now(SystemInspector::granted()?)?;
+        warden.keep(findings, &before)?;
         Ok((warden, before))
     }
 
@@ -85,27 +86,19 @@ impl Warden {
         Child::start(self.spawner, &wanted(arguments), &given(self.narrow)?)
     }
 
+    /// The counterfactual: what a process has and does not give back is seen in every count.
+    fn keep(&self, findings: &mut Findings, before: &Baseline) -> Result<(), CallError> {
+        let keeper = self.start("keep")?;
+        before.grown(findings, "a process keeps some of everything")?;
+        findings.equal("keep", keeper.killed()?, End::Killed);
+        before.returned(findings, "keep")
+    }
+
     /// Lets an attacker do its worst, and waits for its end.
     fn attack(&self, findings: &mut Findings, arguments: &str) -> Result<(), CallError> {
         let end = self.start(arguments)?.ended()?;
         findings.equal(arguments, end, End::Exit(0));
         start::progress().fetch_add(1, core::sync::atomic::Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Waits until the system has what it had; says what it has if not. This program's own pages may be used for the first
-    /// time meanwhile: what was promised for them is compared, not what of it is in use.
-    fn returned(&self, findings: &mut Findings, after: &str, before: &ResourceCounts) -> Result<(), CallError> {
-        let look = || Ok::<_, CallError>(ResourceCounts { frames: before.frames, ..self.inspector.resources()? });
-        let mut now = look()?;
-        for _ in 0..LOOKS {
-            if now == *before {
-                break;
-            }
-            time::sleep(100_000)?;
-            now = look()?;
-        }
-        findings.check(now == *before, format_args!("after {after} there are {now:?}, at first {before:?}"));
         Ok(())
     }
 }
@@ -116,9 +109,6 @@ fn hear_the_victims() -> Result<(), CallError> {
     let mut buffer = ReceiveBuffer::new();
     (0..victim::COUNT).try_for_each(|_| ring::current().receive(end, &mut buffer).map(drop))
 }
-
-/// Looks of the kind that wait for what the kernel does in the background.
-const LOOKS: u32 = 20_000;
 
 /// How an attacker is asked for.
 pub fn wanted(arguments: &str) -> SpawnParams<'_> {

@@ -13,7 +13,7 @@ mod large;
 mod storm;
 
 use core::sync::atomic::AtomicU32;
-use demos::{Findings, child::Given};
+use demos::{Findings, child::Given, resources::Baseline};
 use tessera_rt::{
     CallError, Client,
     abi::transfer::TransferEntry,
@@ -21,8 +21,8 @@ use tessera_rt::{
         Endpoint, EndpointFactory, MemoryFactory, MemoryObject, ParkSpace, ProcessSpawner, SystemInspector,
         ThreadControl, ThreadSpawner, VirtualMemory, copied,
     },
-    generated::messages::{MintParams, ResourceCounts, SpawnParams},
-    shared, start, time,
+    generated::messages::{MintParams, SpawnParams},
+    shared, start,
 };
 
 tessera_rt::entry!(main);
@@ -42,10 +42,10 @@ fn check() -> i32 {
         // The first time fills what the kernel and this program keep for the next time.
         cases::check(findings, &family)?;
         calls::check(findings, &family)?;
-        let before = family.inspector.resources()?;
+        let before = Baseline::now(family.inspector)?;
         cases::check(findings, &family)?;
         calls::check(findings, &family)?;
-        returned(findings, "each case", &family, &before)?;
+        before.returned(findings, "each case")?;
         storm::check(findings, &family, &before)
     });
     findings.exit_code()
@@ -97,23 +97,4 @@ impl Family {
 /// How a child is asked for.
 fn wanted(arguments: &str) -> SpawnParams<'_> {
     SpawnParams { binary: "process-exit", name: "child", arguments, class: 1, silent: 1, ..Default::default() }
-}
-
-/// Looks of the kind that wait for what the kernel does in the background.
-const LOOKS: u32 = 20_000;
-
-/// Waits until the counts are what they were; says which are not. The family's own pages and page tables may be used for
-/// the first time meanwhile: what was promised for them is compared, not what of it is in use.
-fn returned(findings: &mut Findings, after: &str, family: &Family, before: &ResourceCounts) -> Result<(), CallError> {
-    let look = || Ok::<_, CallError>(ResourceCounts { frames: before.frames, ..family.inspector.resources()? });
-    let mut now = look()?;
-    for _ in 0..LOOKS {
-        if now == *before {
-            break;
-        }
-        time::sleep(100_000)?;
-        now = look()?;
-    }
-    findings.check(now == *before, format_args!("after {after} there are {now:?}, at first {before:?}"));
-    Ok(())
 }

@@ -1,25 +1,21 @@
 //! Random ends of random processes, several at a time.
 
-use crate::{Family, children::ROLES, returned, wanted};
+use crate::{Family, children::ROLES, wanted};
 use demos::{
     Findings,
     child::{Child, End},
     number,
     random::Random,
+    resources::Baseline,
 };
-use tessera_rt::{
-    CallError, Client, Timer,
-    client::copied,
-    generated::messages::{ResourceCounts, SpawnParams},
-    println,
-};
+use tessera_rt::{CallError, Client, Timer, client::copied, generated::messages::SpawnParams, println};
 
 /// Processes, unless the argument says otherwise.
 const PROCESSES: u64 = 100;
 /// How many live at a time, at most.
 const ALIVE: usize = 8;
 
-pub fn check(findings: &mut Findings, family: &Family, before: &ResourceCounts) -> Result<(), CallError> {
+pub fn check(findings: &mut Findings, family: &Family, before: &Baseline) -> Result<(), CallError> {
     let processes = number(0).unwrap_or(PROCESSES);
     let seed = number(1).map_or_else(|| Timer::granted()?.now().map(|now| now.now_ns), Ok)?;
     println!("{processes} processes, seed {seed}");
@@ -42,7 +38,7 @@ pub fn check(findings: &mut Findings, family: &Family, before: &ResourceCounts) 
     for (child, role) in alive.into_iter().flatten() {
         end(findings, child, role, &mut random)?;
     }
-    returned(findings, "the storm", family, before)
+    before.returned(findings, "the storm")
 }
 
 /// Kills the child, or, if it ends by itself, may wait for that.
