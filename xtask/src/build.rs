@@ -7,8 +7,8 @@ mod image;
 mod symbols;
 
 use std::fs;
-use std::io::BufReader;
-use std::path::PathBuf;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
@@ -98,13 +98,34 @@ fn bootable(target: Target, kernel: PathBuf) -> Result<PathBuf> {
         }
     };
     let path = kernel.with_extension(extension);
-    fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    replace(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)
+}
+
+/// Writes a file that others may be using: each sees the old one or the new one, whole.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = path.with_added_extension(std::process::id().to_string());
+    fs::write(&new, bytes)?;
+    fs::rename(&new, path)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
+
+    #[test]
+    fn who_uses_a_file_that_is_replaced_keeps_the_old_one() {
+        let path = std::env::temp_dir().join(format!("tessera-replace-{}", std::process::id()));
+        replace(&path, b"old").unwrap();
+        let mut user = fs::File::open(&path).unwrap();
+        replace(&path, b"new").unwrap();
+        let mut seen = String::new();
+        user.read_to_string(&mut seen).unwrap();
+        assert_eq!((seen.as_str(), fs::read(&path).unwrap().as_slice()), ("old", &b"new"[..]));
+        fs::remove_file(&path).unwrap();
+    }
 
     #[test]
     fn executables_are_taken_from_cargos_messages() {

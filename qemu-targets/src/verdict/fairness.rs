@@ -22,8 +22,8 @@ const PROGRESS_DEVIATIONS: f64 = 3.0;
 /// More for threads that may use several CPUs, and what interrupts took from one of these CPUs more than from another:
 /// balancing moves whole threads, it does not make such time up.
 const SPREAD_PART: f64 = 0.10;
-/// After so many slices a thread must have made progress.
-const SLICES_TO_PROGRESS: u64 = 8;
+/// After so many slices, as far as the host did not stop them, a thread must have made progress.
+const SLICES_TO_PROGRESS: f64 = 8.0;
 /// With fewer slices than this the programs' witness says nothing about ratios and waits ...
 const SLICES_TO_JUDGE: u64 = 30;
 /// ... which is accepted only where there are more virtual CPUs than this, not counted exactly: a host runs each of them
@@ -55,6 +55,7 @@ struct Bounds {
     takes_turns: bool,
     crowded: bool,
     waited: f64,
+    late_start_ns: u64,
     longest_request_ns: u64,
     longest_charge_ns: u64,
     base_request_ns: u64,
@@ -67,6 +68,7 @@ impl Bounds {
             takes_turns: conditions.cpus > 1,
             crowded: !conditions.exact && conditions.cpus > CROWDED_CPUS,
             waited: if conditions.exact { 0.0 } else { conditions.waited },
+            late_start_ns: late_start_ns(log),
             longest_request_ns: log.threads.values().map(|thread| thread.request_ns).max().unwrap_or(0),
             longest_charge_ns: log.longest_charge_ns(),
             base_request_ns: log.base_request_ns(),
@@ -79,8 +81,15 @@ impl Bounds {
             + if self.exact {
                 wanted_ns * EXACT_PART
             } else {
-                (self.longest_request_ns + self.longest_charge_ns) as f64
+                (self.longest_request_ns + self.longest_charge_ns + self.late_start_ns) as f64
             }
+    }
+
+    /// The range of what should be between `least` and `most` parts of a whole, where waits for the host are charged to
+    /// either side.
+    fn part(&self, least: f64, most: f64) -> (f64, f64) {
+        let seen = 1.0 - self.waited;
+        (least * seen, most * seen + self.waited)
     }
 
     /// As a part of the wanted progress of a thread that should have run for `wanted_ns`. A stop of the host is charged as
@@ -115,9 +124,22 @@ impl Bounds {
         if self.exact {
             return "0.5 % (instructions are counted)".into();
         }
-        let (request, charge) = (ms(self.longest_request_ns as f64), ms(self.longest_charge_ns as f64));
-        format!("one request {request} + longest charge {charge}")
+        let [request, charge, late] =
+            [self.longest_request_ns, self.longest_charge_ns, self.late_start_ns].map(|ns| ms(ns as f64));
+        let late = if self.late_start_ns > 0 { format!(" + last start {late} late") } else { String::new() };
+        format!("one request {request} + longest charge {charge}{late}")
     }
+}
+
+/// Between the starts of the first and the last of the threads that never block, at least: a host may stop the CPU on
+/// which `init` starts them. They run or wait all their lives, but for interrupts.
+fn late_start_ns(log: &RunLog) -> u64 {
+    let lives = || {
+        let threads = log.threads.values().filter(|thread| !is_limited(thread));
+        threads.map(|thread| thread.runtime_ns + thread.runnable_ns)
+    };
+    let interrupted = log.cpus.values().map(|cpu| cpu.interrupt_ns).max().unwrap_or(0);
+    (lives().max().unwrap_or(0) - lives().min().unwrap_or(0)).saturating_sub(interrupted)
 }
 
 fn ms(ns: f64) -> String {
@@ -170,7 +192,8 @@ fn fair_shares(log: &RunLog, bounds: &Bounds, verdict: &mut Verdict) {
 /// Everybody must get something done. Where a host runs many virtual CPUs it may stop a CPU for whole slices, so there a
 /// thread counts only after some.
 fn progress_of_all(log: &RunLog, bounds: &Bounds, verdict: &mut Verdict) {
-    let counts = |thread: &&Thread| bounds.exact || thread.dispatches >= SLICES_TO_PROGRESS;
+    let seen = |thread: &Thread| thread.dispatches as f64 * (1.0 - bounds.waited);
+    let counts = |thread: &&Thread| bounds.exact || seen(thread) >= SLICES_TO_PROGRESS;
     let progressed = log.threads.values().filter(|thread| thread.progress > 0).count();
     let still = log.threads.values().filter(counts).find(|thread| thread.progress == 0);
     let first = still.map(|thread| format!("; {} did not in {} slices", thread.name, thread.dispatches));
@@ -216,7 +239,9 @@ fn ratio(log: &RunLog, target: &Target, bounds: &Bounds, verdict: &mut Verdict) 
 
 /// What programs that hand the CPU to each other have together. Both ends of the range are bounded like any share.
 fn part_of_cpu(log: &RunLog, expected: &ExpectedShare, bounds: &Bounds, verdict: &mut Verdict) {
-    let ExpectedShare { programs, least, most, least_progress } = expected;
+    let ExpectedShare { programs, .. } = expected;
+    let (least, most) = bounds.part(expected.least, expected.most);
+    let least_progress = (expected.least_progress as f64 * (1.0 - bounds.waited)) as u64;
     let threads = || log.threads.values().filter(|thread| programs.iter().any(|name| name == thread.program()));
     let given: f64 = log.cpus.values().map(|cpu| cpu.thread_ns as f64).sum();
     let runtime: f64 = threads().map(|thread| thread.runtime_ns as f64).sum();
@@ -231,8 +256,7 @@ fn part_of_cpu(log: &RunLog, expected: &ExpectedShare, bounds: &Bounds, verdict:
         format!("{names} have {part:.3} % of the CPU, expected {least:.1} % to {most:.1} % within {bound}"),
     );
     let slowest = threads().map(|thread| thread.progress).min().unwrap_or(0);
-    verdict
-        .note(slowest >= *least_progress, format!("{names}: progress {slowest} at least, expected {least_progress}"));
+    verdict.note(slowest >= least_progress, format!("{names}: progress {slowest} at least, expected {least_progress}"));
 }
 
 /// A thread that always wants the CPU lets each other one have a request, and may be ahead by one of its own. As with

@@ -2,7 +2,8 @@
 //!
 //! Bounds. Where instructions are counted (icount) run times must be within 0.5 % of the fair share. Otherwise within
 //! the longest request plus the longest single charge that was seen in this very run: a policy may be behind the fluid
-//! ideal by one request, and a virtual CPU that its host stopped is charged for it at once. Threads that may use several
+//! ideal by one request, and a virtual CPU that its host stopped is charged for it at once. A host that stops the CPU on which
+//! programs are started keeps the last one back: what lay between the first and the last start comes on top. Threads that may use several
 //! CPUs get 10 % more, and what interrupts took from these CPUs unevenly, because balancing acts on whole threads. No
 //! bound is a time on the wall.
 

@@ -184,6 +184,24 @@ fn waits_for_the_host_explain_as_much_progress_as_they_can_hide_and_no_more() {
 }
 
 #[test]
+fn a_start_that_the_host_delayed_explains_so_much_and_no_more() {
+    let run = |alone: u64, late: u64| {
+        let mut log = good_run();
+        let heavy = log.threads.get_mut(&0).unwrap();
+        heavy.runtime_ns += alone;
+        heavy.progress += alone / 1000;
+        heavy.dispatches = 10;
+        [1, 2].iter().for_each(|id| log.threads.get_mut(id).unwrap().runnable_ns += alone - late);
+        let cpu = log.cpus.get_mut(&0).unwrap();
+        (cpu.elapsed_ns, cpu.thread_ns, cpu.paid_fair_ns) =
+            (cpu.elapsed_ns + alone, cpu.thread_ns + alone, cpu.paid_fair_ns + alone);
+        verdict_on(&log, FAIR, false).passed()
+    };
+    assert!(run(0, 0) && run(100_000_000, 100_000_000));
+    assert!(!run(100_000_000, 0) && !run(100_000_000, 20_000_000));
+}
+
+#[test]
 fn a_thread_that_stands_still_fails_unless_it_hardly_ran() {
     let run = |dispatches: u64, exact: bool| {
         let target = FAIR.replace("ratio = { heavy = 2, light = 1 }", "");
@@ -397,6 +415,20 @@ fn a_sleeper_that_two_dispatches_pass_fails_where_instructions_are_counted() {
     assert!(run(1, true));
     assert!(!run(2, true));
     assert!(run(2, false));
+}
+
+#[test]
+fn waits_for_the_host_widen_the_part_of_a_pair() {
+    let passes = |pair: u64, waited: f64| {
+        let mut log =
+            sample::fairness(&[("client.0", 64, pair / 2), ("server.0", 64, pair / 2), ("hog.0", 64, 6 * S - pair)]);
+        log.threads.get_mut(&0).unwrap().progress = 800;
+        judge(&log, &Target::parse("t.toml", PAIR).unwrap(), Conditions { cpus: 1, exact: false, waited }).passed()
+    };
+    // With a quarter of the time hidden the pair has 0.375 to 0.75 of it, and three quarters of the least progress.
+    assert!(passes(3 * S, 0.25) && !passes(3 * S, 0.1));
+    assert!(passes(2_251_000_000, 0.25) && !passes(2_240_000_000, 0.25));
+    assert!(passes(4_499_000_000, 0.25) && !passes(4_510_000_000, 0.25));
 }
 
 #[test]

@@ -8,9 +8,9 @@
 use core::sync::atomic::Ordering;
 use demos::{Findings, number};
 use tessera_rt::{
-    CallError, exit,
+    CallError,
     client::EndpointClient,
-    println,
+    exit, println,
     ring::operations::Received,
     server::{self, Refusal},
     start,
