@@ -199,3 +199,69 @@ fn a_payload_is_never_that_of_a_later_thread_in_the_same_slot() {
     // The reader must stand still for the whole of an end and a creation: few switches, at any place.
     shuttle::check_pct(model, ITERATIONS, 3);
 }
+
+/// A thread is woken and finds no idle CPU, and one goes idle before it stands in a queue: it must not wait there while
+/// that CPU sleeps.
+#[test]
+fn a_cpu_that_goes_idle_while_a_thread_is_placed_hears_of_it() {
+    let (busy, leaving) = (CpuId::new(0), CpuId::new(1));
+    let model = move || {
+        let machine = FakeMachine::new(3);
+        let dispatcher = Arc::new(Dispatcher::new(machine.clone(), Config::new(2)).expect("a valid configuration"));
+        let create = |affinity| {
+            let attributes = Attributes { affinity, ..Attributes::default() };
+            dispatcher.create(attributes, 0).expect("room")
+        };
+        // As a CPU: interrupts masked, and its requests taken.
+        let decide = move |dispatcher: &Dispatcher<FakeMachine>, machine: &FakeMachine, first: Next| {
+            let mut next = first;
+            let word = machine.request_word(machine.this_cpu());
+            while word.is_pending() {
+                let taken = word.take();
+                next = dispatcher.serve(taken.requests, &mut |_| ());
+                word.acknowledge(taken);
+            }
+            next
+        };
+        let start = |cpu: CpuId, thread: ThreadId| {
+            machine.become_cpu(cpu);
+            let masked = machine.mask_interrupts();
+            dispatcher.wake(thread).expect("it lives");
+            assert_eq!(decide(&dispatcher, &machine, Next::Idle), Next::Run(thread));
+            machine.restore_interrupts(masked);
+        };
+        for cpu in [busy, leaving] {
+            machine.become_cpu(cpu);
+            let masked = machine.mask_interrupts();
+            assert_eq!(dispatcher.begin(), Next::Idle);
+            machine.restore_interrupts(masked);
+        }
+        let [hog, other] = [busy, leaving].map(|cpu| create(CpuSet::of(cpu)));
+        let woken = create(CpuSet::of(busy));
+        start(busy, woken);
+        let masked = machine.mask_interrupts();
+        assert_eq!(dispatcher.block_current(), Next::Idle);
+        machine.restore_interrupts(masked);
+        start(busy, hog);
+        dispatcher.set_affinity(woken, CpuSet::first(2)).expect("it lives");
+        start(leaving, other);
+        let goes_idle = {
+            let (machine, dispatcher) = (machine.clone(), dispatcher.clone());
+            shuttle::thread::spawn(move || {
+                machine.become_cpu(leaving);
+                let masked = machine.mask_interrupts();
+                let next = dispatcher.block_current();
+                machine.restore_interrupts(masked);
+                next
+            })
+        };
+        machine.become_cpu(CpuId::new(2));
+        dispatcher.wake(woken).expect("it lives");
+        let next = goes_idle.join().expect("it ends");
+        let waits = dispatcher.snapshot(woken).expect("it lives").state == ThreadState::Queued;
+        let hears = machine.request_word(leaving).is_pending();
+        assert!(!waits || next != Next::Idle || hears, "a thread waits while a CPU sleeps");
+    };
+    shuttle::check_random(model, ITERATIONS);
+    shuttle::check_pct(model, ITERATIONS, 2);
+}

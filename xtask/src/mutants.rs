@@ -7,7 +7,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -20,8 +19,12 @@ use crate::{process, workspace};
 /// The least part of the mutants that must be found, in per cent.
 const LEAST_KILLED: usize = 95;
 
-/// How long the tests of one mutant may take; one that makes them hang is found.
-const TIME_LIMIT: Duration = Duration::from_secs(900);
+/// How long the tests of one mutant may take, in seconds: many times what they take without one. Then coreutils'
+/// `timeout` ends them, with all that they have started, and the mutant counts as found.
+const TIME_LIMIT: &str = "900";
+
+/// The status of `timeout` when the time was over.
+const TIMED_OUT: i32 = 124;
 
 /// Which mutants.
 #[derive(Args, Clone, Debug)]
@@ -68,6 +71,8 @@ impl Mutant {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Killed,
+    /// By [`TIME_LIMIT`].
+    Hung,
     Survived,
     DoesNotBuild,
 }
@@ -91,10 +96,14 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let what = format!("{}: `{}` -> `{}`", mutant.file.display(), mutant.find, mutant.put);
         match (outcome?, &mutant.survives) {
             (Outcome::DoesNotBuild, _) => bail!("{what} does not build: it is no mutant"),
-            (Outcome::Killed, Some(_)) => bail!("{what} is found: the list says that it survives"),
+            (Outcome::Killed | Outcome::Hung, Some(_)) => bail!("{what} is found: the list says that it survives"),
             (Outcome::Killed, None) => {
                 killed += 1;
                 println!("killed    {what}");
+            }
+            (Outcome::Hung, None) => {
+                killed += 1;
+                println!("hung      {what}: its tests were not over after {TIME_LIMIT} s");
             }
             (Outcome::Survived, reason) => {
                 println!("SURVIVED  {what}: {}", reason.as_deref().unwrap_or("nobody says why"));
@@ -152,20 +161,28 @@ fn test(toolchain: Toolchain, copy: &Path) -> Result<Outcome> {
     if !cargo(&["--no-run"]).status()?.success() {
         return Ok(Outcome::DoesNotBuild);
     }
-    let mut tests = cargo(&[]).spawn()?;
-    let started = Instant::now();
-    loop {
-        match tests.try_wait()? {
-            Some(status) if status.success() => return Ok(Outcome::Survived),
-            Some(_) => return Ok(Outcome::Killed),
-            None if started.elapsed() > TIME_LIMIT => {
-                tests.kill()?;
-                tests.wait()?;
-                return Ok(Outcome::Killed);
-            }
-            None => std::thread::sleep(Duration::from_millis(200)),
-        }
+    match limited(&cargo(&[])).status()?.code() {
+        Some(0) => Ok(Outcome::Survived),
+        Some(TIMED_OUT) => Ok(Outcome::Hung),
+        _ => Ok(Outcome::Killed),
     }
+}
+
+/// The same command, ended after [`TIME_LIMIT`].
+fn limited(command: &Command) -> Command {
+    let mut limited = Command::new("timeout");
+    limited.args(["--kill-after=10", TIME_LIMIT]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    if let Some(folder) = command.get_current_dir() {
+        limited.current_dir(folder);
+    }
+    limited.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
+    limited
 }
 
 #[cfg(test)]
