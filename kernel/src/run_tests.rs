@@ -446,6 +446,26 @@ fn a_thread_that_is_ended_between_the_decision_for_it_and_its_first_instruction_
 }
 
 #[test]
+fn a_cpu_that_has_nothing_to_do_sleeps_while_another_cleans_up() {
+    let run = |is_cleaning: bool| {
+        let machine = TestMachine::get();
+        machine.set_script(entry(0) as usize, spawning(&[("a", 0)], &[]));
+        machine.set_script(entry(1) as usize, script![|_: &mut User<'_>| exit(0)]);
+        let mut broom = None;
+        let status = run_beside(machine, "seconds=2", &mut |kernel, _| {
+            if is_cleaning && broom.is_none() {
+                broom = Some(kernel.broom.lock());
+            }
+        });
+        assert_eq!(status, ExitStatus::Success, "{}", machine.output());
+        machine.output()
+    };
+    assert!(run(false).contains("all programs have exited"));
+    // Time passes on this machine only where a CPU sleeps or a program runs.
+    assert!(run(true).contains("time is up"));
+}
+
+#[test]
 fn a_nonzero_exit_code_makes_the_run_a_failure() {
     let machine = TestMachine::get();
     machine.set_script(entry(0) as usize, script![|_: &mut User<'_>| exit(-3)]);
