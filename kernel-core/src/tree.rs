@@ -1,13 +1,18 @@
 //! [`Tree`]: the one ordered tree: run queues, timers and the release queue are made of it.
 //!
-//! A height-balanced (AVL) tree that is intrusive: a node is a [`Slot`], its [`Links`] stand in the entity, and a
+//! A treap (Seidel and Aragon 1996) that is intrusive: a node is a [`Slot`], its [`Links`] stand in the entity, and a
 //! [`Nodes`] adapter says where the links are, what the key is and, optionally, which [`Summary`] is kept of each
 //! subtree (the least eligible time, whether anybody in it may be stolen). An entity with several `Links` can be in
-//! several trees. Insertion, removal of any node and searches are O(log n), the first and the last node are known, and
-//! nothing allocates. Equal keys stay in order of insertion.
+//! several trees. Equal keys stay in order of insertion, the first and the last node are known, and nothing allocates.
 //!
-//! Two things keep the common operations short. A node that belongs behind the last is hung there at once. And a
-//! search begins at the first node and climbs, so what is kept about the left subtree of a node *on the way from the
+//! Each node gets a random priority when it is inserted and is above all of lower priority: so the tree has the shape
+//! that it would have if all had come in random order, whatever the order was. Insertion, removal of any node and
+//! searches take O(log n) expected steps (to be four times as slow has a chance of n^-4 or so), and at the ends, where
+//! a run queue takes those who are next and puts those who have had their turn, constant ones: there is no balance to
+//! restore. Priorities come from a sequence that depends on the tree's history alone, so a run repeats exactly; a
+//! program sees neither them nor their number, and cannot make the tree a bad one.
+//!
+//! One more thing keeps the common operations short. A search begins at the first node and climbs, so what is kept about the left subtree of a node *on the way from the
 //! root to the first* is never looked at: it need not be right, and the removal of the first node, which would change
 //! all of these and nothing else, has no summary to compute again. Everywhere else summaries are exact.
 //!
@@ -19,28 +24,35 @@
 mod at;
 mod check;
 mod node;
-mod rebalance;
+mod reshape;
 
 use crate::slab::Slot;
 use at::At;
-use node::{Shape, Side};
+use node::Side;
 
 pub use check::TreeViolation;
 pub use node::{Everything, Filter, Links, Matching, Nodes, Summary};
 
 /// An ordered tree. See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tree {
     root: Option<Slot>,
     first: Option<Slot>,
     last: Option<Slot>,
     len: u32,
+    draws: u64,
+}
+
+impl Default for Tree {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Tree {
     /// A tree without nodes.
     pub const fn new() -> Self {
-        Self { root: None, first: None, last: None, len: 0 }
+        Self { root: None, first: None, last: None, len: 0, draws: 0x9e37_79b9_7f4a_7c15 }
     }
 
     /// How many nodes it has.
@@ -78,27 +90,18 @@ impl Tree {
     pub fn insert_node<N: Nodes>(&mut self, nodes: &N, slot: Slot, node: &N::Node) {
         let new: At<'_, N> = At { slot, node };
         debug_assert!(!new.links().is_linked(), "slot {} is in a tree already", slot.index());
-        let place = self.place_for(nodes, N::key(new.node));
-        let (links, own) = (new.links(), new.own(nodes));
-        links.left.set(None);
-        links.right.set(None);
-        links.below(Side::Left).set(own);
-        links.below(Side::Right).set(own);
-        links.shape.set(Shape::Even);
-        links.parent.set(place.map(|(parent, _)| parent.slot));
+        new.links().priority.set(self.draw());
         self.len += 1;
-        let Some((parent, side)) = place else {
-            (self.root, self.first, self.last) = (Some(slot), Some(slot), Some(slot));
-            return;
-        };
-        parent.links().child(side).set(Some(slot));
-        match side {
-            Side::Left if parent.slot.is(self.first) => self.first = Some(slot),
-            Side::Right if parent.slot.is(self.last) => self.last = Some(slot),
-            _ => {}
+        match At::maybe(nodes, self.last) {
+            Some(last) if N::key(node) < N::key(last.node) => self.insert_below_root(nodes, new),
+            Some(last) => self.append(nodes, new, last),
+            None => {
+                new.links().parent.set(None);
+                new.hang(nodes, Side::Left, None);
+                new.hang(nodes, Side::Right, None);
+                (self.root, self.first, self.last) = (Some(slot), Some(slot), Some(slot));
+            }
         }
-        parent.propagate(nodes, side, own);
-        self.rise(nodes, new, parent, side);
     }
 
     /// Removes a node of this tree.
@@ -111,23 +114,17 @@ impl Tree {
     pub fn remove_node<N: Nodes>(&mut self, nodes: &N, slot: Slot, node: &N::Node) {
         let at: At<'_, N> = At { slot, node };
         debug_assert!(at.links().is_linked(), "slot {} is in no tree", slot.index());
-        let is_first = slot.is(self.first);
-        if is_first {
-            // It has no left child, so by balance its right child, if it has one, has none.
-            self.first = at.links().right.get().or(at.links().parent.get());
+        if slot.is(self.first) {
+            self.remove_first(nodes, at);
+        } else {
+            if slot.is(self.last) {
+                let previous = at.child(nodes, Side::Left).map(|left| left.outermost(nodes, Side::Right).slot);
+                self.last = previous.or(at.links().parent.get());
+            }
+            self.merge_below(nodes, at);
         }
-        if slot.is(self.last) {
-            self.last = at.links().left.get().or(at.links().parent.get());
-        }
-        let lowest = match (at.child(nodes, Side::Left), at.child(nodes, Side::Right)) {
-            (Some(_), Some(right)) => Some(self.replace_by_successor(nodes, at, right)),
-            (left, right) => self.replace_by_child(nodes, at, left.or(right), is_first),
-        };
-        at.set_shape(Shape::Unlinked);
+        at.links().priority.set(0);
         self.len -= 1;
-        if let Some((lowest, side)) = lowest {
-            self.sink(nodes, lowest, side);
-        }
     }
 
     /// Brings the summaries up to date after what `slot` contributes to them has changed.
@@ -182,20 +179,11 @@ impl Tree {
         self.iter_where(nodes, Everything)
     }
 
-    /// Where a node with this key is to be hung; `None` in an empty tree.
+    /// The next priority; never 0.
     #[inline(always)]
-    fn place_for<'a, N: Nodes>(&self, nodes: &'a N, key: N::Key) -> Option<(At<'a, N>, Side)> {
-        let last: At<'_, N> = At::maybe(nodes, self.last)?;
-        if key >= N::key(last.node) {
-            return Some((last, Side::Right));
-        }
-        let mut at: At<'_, N> = At::maybe(nodes, self.root)?;
-        loop {
-            let side = if key < N::key(at.node) { Side::Left } else { Side::Right };
-            match at.child(nodes, side) {
-                Some(child) => at = child,
-                None => return Some((at, side)),
-            }
-        }
+    fn draw(&mut self) -> u32 {
+        // Knuth's MMIX generator, of which the high half is good.
+        self.draws = self.draws.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.draws >> 32) as u32 | 1
     }
 }

@@ -71,7 +71,7 @@ impl Ready for Queue {
 
     fn remove_any(&mut self) {
         let chosen = self.choose();
-        self.queue.remove(chosen, self.now).expect("it lives");
+        self.queue.take_off(chosen, self.now).expect("it lives");
     }
 
     fn change_weight(&mut self) {

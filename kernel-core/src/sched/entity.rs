@@ -8,7 +8,7 @@ use super::pace::Pace;
 use super::placement::lag_after_sleep;
 use super::policy::Claim;
 use super::run_tree::RunLinks;
-use super::vtime::{Fraction, VirtualSpan, VirtualTime, Weight, rescale};
+use super::vtime::{Fraction, VirtualSpan, VirtualTime, Weight, request_span, rescale, scale};
 use crate::slab::{Id, Slot};
 use crate::sync::shim::{AtomicU64, Ordering};
 use crate::sync::{HomeWord, Pack, QueueOwned};
@@ -138,6 +138,8 @@ pub struct Entity<const WORDS: usize> {
     has_own_request: QueueOwned<bool>,
     /// How long it wants to run at a time; its own wish, or what its class gets.
     pub(super) request: QueueOwned<Duration>,
+    /// What the whole request is worth at its weight.
+    request_span: QueueOwned<VirtualSpan>,
     affinity: [QueueOwned<u64>; WORDS],
     /// Whether more than one CPU is permitted.
     pub(super) is_stealable: QueueOwned<bool>,
@@ -173,6 +175,7 @@ impl<const WORDS: usize> Default for Entity<WORDS> {
             class: QueueOwned::default(),
             has_own_request: QueueOwned::default(),
             request: QueueOwned::default(),
+            request_span: QueueOwned::default(),
             affinity: core::array::from_fn(|_| QueueOwned::default()),
             is_stealable: QueueOwned::default(),
             vruntime: QueueOwned::default(),
@@ -247,6 +250,22 @@ impl<const WORDS: usize> Entity<WORDS> {
     pub(super) fn set_request(&self, own: Option<Duration>, class_request: Duration) {
         self.has_own_request.set(own.is_some());
         self.request.set(own.unwrap_or(class_request));
+        self.measure_request();
+    }
+
+    /// Gives it another weight; all that is measured by the old one is the caller's.
+    pub(super) fn set_weight(&self, weight: Weight) {
+        self.weight.set(weight);
+        self.measure_request();
+    }
+
+    fn measure_request(&self) {
+        self.request_span.set(request_span(self.request.get(), self.weight.get()));
+    }
+
+    /// What the whole request is worth at its weight.
+    pub(super) fn request_span(&self) -> VirtualSpan {
+        self.request_span.get()
     }
 
     pub(super) fn claim(&self) -> Claim {
@@ -258,7 +277,7 @@ impl<const WORDS: usize> Entity<WORDS> {
     pub(super) fn change_weight_while_blocked(&self, weight: Weight, left_queue: VirtualTime) {
         self.repay(left_queue);
         let old = self.weight.get();
-        self.weight.set(weight);
+        self.set_weight(weight);
         self.keep_service(old);
     }
 
@@ -278,6 +297,22 @@ impl<const WORDS: usize> Entity<WORDS> {
         self.fraction.update(|fraction| fraction.rescale(old, new));
     }
 
+    /// Charges it for the time that it ran; answers what that is worth at its weight.
+    #[inline(always)]
+    pub(super) fn charge(&self, service: Duration, weight: Weight) -> VirtualSpan {
+        let (span, fraction) = scale(service, weight, self.fraction.get());
+        self.fraction.set(fraction);
+        self.vruntime.update(|vruntime| vruntime.wrapping_add(span));
+        self.used.update(|used| used.saturating_add(service));
+        let counters = &self.counters;
+        counters.runtime.update(|runtime| runtime.saturating_add(service));
+        counters
+            .virtual_runtime
+            .update(|virtual_runtime| virtual_runtime.wrapping_add(span.as_nanos().cast_unsigned()));
+        counters.longest_charge.update(|longest| longest.max(service));
+        span
+    }
+
     /// What is left of the present request; at least one nanosecond.
     pub(super) fn rest_of_request(&self) -> Duration {
         self.request.get().saturating_sub(self.used.get()).max(Duration::from_nanos(1))
@@ -291,7 +326,7 @@ impl<const WORDS: usize> Entity<WORDS> {
     /// Starts a new request from where it stands now.
     pub(super) fn begin_request(&self) {
         self.used.set(Duration::ZERO);
-        self.key_by_rest_of_request();
+        self.virtual_deadline.set(self.vruntime.get().wrapping_add(self.request_span.get()));
     }
 
     /// The deadline of what is left of the present request.

@@ -5,14 +5,14 @@
 //! benchmarks compare with other ready queues.
 //!
 //! Time is the caller's and must not go back. Memory is reserved by [`LocalQueue::new`] and [`LocalQueue::add`];
-//! nothing else allocates. All operations are O(log n).
+//! nothing else allocates. All operations take O(log n) expected steps.
 
 use super::dispatcher::StaleThread;
 use super::entity::{Attributes, Entity, ThreadId};
 use super::placement::lag_after_sleep;
 use super::policy::{Policy, class_request};
 use super::queue::{PutBack, RunQueue};
-use super::vtime::{Weight, request_span};
+use super::vtime::Weight;
 use crate::slab::{InsertError, Slab, Slot, Stale};
 use crate::sync::{Blocking, ChangeClaim, ThreadState, WakeClaim};
 use tessera_abi::scheduling::DEFAULT_REQUEST_NS;
@@ -93,6 +93,20 @@ impl LocalQueue {
         blocked
     }
 
+    /// A ready thread is taken off the queue, as if it had blocked there: a wake-up brings it back, and one that has come
+    /// already keeps it. Answers whether it was taken off.
+    pub fn take_off(&mut self, thread: ThreadId, now: Instant) -> Result<bool, StaleThread> {
+        let (entity, slot) = self.find(thread)?;
+        let home = entity.home.read();
+        if home.state != ThreadState::Queued || home.token && entity.home.take_token() {
+            return Ok(false);
+        }
+        self.queue.bring_up_to_date(&self.threads, now);
+        self.queue.dequeue(&self.threads, slot);
+        self.threads[slot].home.move_to(ThreadState::Blocked, self.queue.cpu);
+        Ok(true)
+    }
+
     /// A blocked thread becomes ready; answers whether it was blocked. If not, its next block does not block.
     pub fn wake(&mut self, thread: ThreadId, now: Instant) -> Result<bool, StaleThread> {
         let (entity, slot) = self.find(thread)?;
@@ -103,9 +117,8 @@ impl LocalQueue {
                 self.queue.bring_up_to_date(&self.threads, now);
                 let entity = &self.threads[slot];
                 let advanced = self.queue.mean.virtual_time().since(entity.left_at.get());
-                let request = request_span(entity.request.get(), entity.weight.get());
                 entity.waiting_since.set(now);
-                let lag = lag_after_sleep(entity.lag.get(), advanced, request);
+                let lag = lag_after_sleep(entity.lag.get(), advanced, entity.request_span());
                 let _ = self.queue.enqueue(&self.threads, slot, lag);
                 Ok(true)
             }
@@ -119,7 +132,7 @@ impl LocalQueue {
         self.queue.bring_up_to_date(&self.threads, now);
         match state.is_on_a_queue() {
             true => {
-                let _ = self.queue.change_member(&self.threads, slot, now, |entity| entity.weight.set(weight));
+                let _ = self.queue.change_member(&self.threads, slot, now, |entity| entity.set_weight(weight));
             }
             false => self.threads[slot].change_weight_while_blocked(weight, self.queue.mean.virtual_time()),
         }

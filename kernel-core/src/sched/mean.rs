@@ -43,12 +43,12 @@ impl WeightedMean {
 
     /// A member leaves. When the last one does, V stays where that one has brought it.
     pub(crate) fn remove(&mut self, vruntime: VirtualTime, weight: Weight) {
-        let left_at = self.virtual_time();
+        if u64::from(weight.get()) == self.weights {
+            *self = Self::starting_at(self.virtual_time());
+            return;
+        }
         self.sum -= product(vruntime.since(self.base), weight);
         self.weights -= u64::from(weight.get());
-        if self.weights == 0 {
-            *self = Self { base: left_at, sum: 0, weights: 0 };
-        }
         self.follow();
     }
 
@@ -58,10 +58,11 @@ impl WeightedMean {
         self.follow();
     }
 
+    #[inline]
     fn distance(&self) -> VirtualSpan {
         match self.weights {
             0 => VirtualSpan::ZERO,
-            weights => VirtualSpan::clamped(floor_divide(self.sum, weights)),
+            weights => floor_divide(self.sum, weights),
         }
     }
 

@@ -39,18 +39,20 @@ impl Policy {
         matches!(self, Self::Eevdf)
     }
 
-    /// Whether an entity may be picked when the queue stands at `virtual_time`.
-    pub const fn is_eligible(self, vruntime: VirtualTime, virtual_time: VirtualTime) -> bool {
+    /// Whether an entity may be picked when the queue stands at `virtual_time`, which is asked for if it matters.
+    #[inline]
+    pub fn is_eligible(self, vruntime: VirtualTime, virtual_time: impl FnOnce() -> VirtualTime) -> bool {
         match self {
             Self::Wfq => true,
-            Self::Eevdf => !virtual_time.is_before(vruntime),
+            Self::Eevdf => !virtual_time().is_before(vruntime),
         }
     }
 
     /// Whether `challenger` should run before `running` does any further, in a queue that stands at `virtual_time`.
-    pub const fn is_due_before(self, challenger: Claim, running: Claim, virtual_time: VirtualTime) -> bool {
-        self.is_eligible(challenger.vruntime, virtual_time)
-            && challenger.virtual_deadline.is_before(running.virtual_deadline)
+    #[inline]
+    pub fn is_due_before(self, challenger: Claim, running: Claim, virtual_time: impl FnOnce() -> VirtualTime) -> bool {
+        challenger.virtual_deadline.is_before(running.virtual_deadline)
+            && self.is_eligible(challenger.vruntime, virtual_time)
     }
 }
 
@@ -94,15 +96,15 @@ mod tests {
     fn only_eevdf_asks_whether_one_is_eligible() {
         let (early_but_ahead, late) = (claim(10, 12), claim(0, 20));
         let now = VirtualTime::from_nanos(5);
-        assert!(Policy::Wfq.is_due_before(early_but_ahead, late, now));
-        assert!(!Policy::Eevdf.is_due_before(early_but_ahead, late, now));
-        assert!(Policy::Eevdf.is_due_before(early_but_ahead, late, VirtualTime::from_nanos(10)));
+        assert!(Policy::Wfq.is_due_before(early_but_ahead, late, || now));
+        assert!(!Policy::Eevdf.is_due_before(early_but_ahead, late, || now));
+        assert!(Policy::Eevdf.is_due_before(early_but_ahead, late, || VirtualTime::from_nanos(10)));
     }
 
     #[test]
     fn equal_deadlines_preempt_nobody() {
         for policy in [Policy::Wfq, Policy::Eevdf] {
-            assert!(!policy.is_due_before(claim(0, 9), claim(1, 9), VirtualTime::from_nanos(100)));
+            assert!(!policy.is_due_before(claim(0, 9), claim(1, 9), || VirtualTime::from_nanos(100)));
         }
     }
 

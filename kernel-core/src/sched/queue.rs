@@ -13,7 +13,7 @@ use super::placement::{EndedDebt, joining_time};
 use super::policy::{Claim, Policy};
 use super::release::ReleaseQueue;
 use super::run_tree::{RunNodes, first_due, stealable};
-use super::vtime::{VirtualSpan, VirtualTime, Weight, rescale, scale};
+use super::vtime::{VirtualSpan, VirtualTime, Weight, rescale};
 use crate::slab::{Slab, Slot};
 use crate::sync::{Blocking, ThreadState};
 use crate::timer::TimerQueue;
@@ -140,27 +140,22 @@ impl RunQueue {
 
     /// Counts the time up to `now` and charges the current thread. One that runs alone begins its next request when
     /// the last one is over, so that a newcomer finds it in a request that is not overdue.
-    #[inline]
+    #[inline(always)]
     pub(super) fn bring_up_to_date<const WORDS: usize>(&mut self, threads: &Slab<Entity<WORDS>>, now: Instant) {
-        if self.ledger.is_counted_to(now) && self.current.is_none() {
-            return;
+        if !self.ledger.is_counted_to(now) || self.current.is_some() {
+            self.count_and_charge(threads, now);
         }
+    }
+
+    fn count_and_charge<const WORDS: usize>(&mut self, threads: &Slab<Entity<WORDS>>, now: Instant) {
         self.ledger.count(now);
         let service = self.ledger.take_uncharged();
         let Some(current) = &mut self.current else { return };
         let entity = &threads[current.slot];
         if !service.is_zero() {
-            let (weight, counters) = (entity.weight.get(), &entity.counters);
-            let (span, fraction) = scale(service, weight, entity.fraction.get());
-            entity.fraction.set(fraction);
-            entity.vruntime.update(|vruntime| vruntime.wrapping_add(span));
-            entity.used.update(|used| used.saturating_add(service));
+            let weight = entity.weight.get();
+            let span = entity.charge(service, weight);
             self.mean.advance(span, weight);
-            counters.runtime.update(|runtime| runtime.saturating_add(service));
-            counters
-                .virtual_runtime
-                .update(|virtual_runtime| virtual_runtime.saturating_add(span.as_nanos().unsigned_abs()));
-            counters.longest_charge.update(|longest| longest.max(service));
             self.counters.longest_charge = self.counters.longest_charge.max(service);
         }
         if self.tree.is_empty() && current.slice_end <= now {
@@ -227,9 +222,10 @@ impl RunQueue {
     /// A member stops being one, with its lag stored. Not for one in the tree.
     fn leave<const WORDS: usize>(&mut self, entity: &Entity<WORDS>) {
         let (vruntime, weight) = (entity.vruntime.get(), entity.weight.get());
-        let lag = self.lag(vruntime);
+        let virtual_time = self.mean.virtual_time();
+        let lag = virtual_time.since(vruntime);
         entity.lag.set(lag);
-        entity.place.set(self.pace().earlier_by(lag));
+        entity.place.set(self.shift.pace(virtual_time).earlier_by(lag));
         self.mean.remove(vruntime, weight);
         entity.left_at.set(self.mean.virtual_time());
     }
@@ -287,7 +283,7 @@ impl RunQueue {
             return Notice::Reschedule;
         };
         let running = threads[current.slot].claim();
-        if self.policy.is_due_before(claim, running, self.mean.virtual_time()) {
+        if self.policy.is_due_before(claim, running, || self.mean.virtual_time()) {
             self.resched = true;
             // It or another one will wait; which one, the decision will show.
             self.unannounced += 1;
@@ -361,8 +357,9 @@ impl RunQueue {
         let mut without = self.mean;
         without.remove(vruntime, weight);
         entity.lag.set(self.lag(vruntime));
-        entity.left_at.set(without.virtual_time());
-        publish(without.virtual_time());
+        let left_at = without.virtual_time();
+        entity.left_at.set(left_at);
+        publish(left_at);
         increment(&entity.counters.voluntary_blocks);
         let blocking = entity.home.block();
         match blocking {
@@ -480,9 +477,9 @@ impl RunQueue {
 
     /// Whether the first of those who wait is due before the current thread.
     fn is_challenged<const WORDS: usize>(&self, threads: &Slab<Entity<WORDS>>, current: Current) -> bool {
-        let virtual_time = self.mean.virtual_time();
+        let virtual_time = || self.mean.virtual_time();
         let running = threads[current.slot].claim();
-        first_due(&self.tree, &self.nodes(threads), || virtual_time)
+        first_due(&self.tree, &self.nodes(threads), virtual_time)
             .is_some_and(|slot| self.policy.is_due_before(threads[slot].claim(), running, virtual_time))
     }
 

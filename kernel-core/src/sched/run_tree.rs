@@ -136,7 +136,7 @@ fn first_eligible<const WORDS: usize>(
     nodes: &RunNodes<'_, WORDS>,
     virtual_time: VirtualTime,
 ) -> Option<Slot> {
-    let eligible = |vruntime| nodes.policy.is_eligible(vruntime, virtual_time);
+    let eligible = |vruntime| nodes.policy.is_eligible(vruntime, || virtual_time);
     let below = |below: Below| eligible(below.earliest());
     let here = |entity: &Entity<WORDS>| eligible(entity.vruntime.get());
     // V is the mean of all members rounded down, so the earliest of them is always eligible. If the one that

@@ -1,6 +1,6 @@
 //! A node that was looked up, and what can be done from there: steps, links, summaries, searches.
 
-use super::node::{Filter, Links, Nodes, Shape, Side, Summary};
+use super::node::{Filter, Links, Nodes, Side, Summary};
 use crate::slab::Slot;
 
 /// A node that was looked up.
@@ -48,14 +48,10 @@ impl<'a, N: Nodes> At<'a, N> {
         if child.is(self.links().left.get()) { Side::Left } else { Side::Right }
     }
 
+    /// Whether it is to be below `other`.
     #[inline(always)]
-    pub(super) fn shape(self) -> Shape {
-        self.links().shape.get()
-    }
-
-    #[inline(always)]
-    pub(super) fn set_shape(self, shape: Shape) {
-        self.links().shape.set(shape);
+    pub(super) fn gives_way_to(self, other: Self) -> bool {
+        self.links().priority.get() < other.links().priority.get()
     }
 
     /// What the node itself contributes to the summaries.
@@ -71,26 +67,30 @@ impl<'a, N: Nodes> At<'a, N> {
         self.own(nodes).and(links.below(Side::Left).get()).and(links.below(Side::Right).get())
     }
 
-    /// Takes over the child that `from` has on `its` side, with what is known about it, as the child on `side`.
+    /// Makes `child`, or nobody, the child on `side`.
     #[inline(always)]
-    pub(super) fn adopt_from(self, nodes: &'a N, side: Side, from: Self, its: Side) {
-        let child = from.child(nodes, its);
+    pub(super) fn hang(self, nodes: &'a N, side: Side, child: Option<Self>) {
         self.links().child(side).set(child.map(|child| child.slot));
-        match child {
-            Some(child) => {
-                child.links().parent.set(Some(self.slot));
-                self.links().below(side).set(from.links().below(its).get());
-            }
-            None => self.links().below(side).set(self.own(nodes)),
+        let below = child.map_or_else(|| self.own(nodes), |child| child.total(nodes));
+        self.links().below(side).set(below);
+        if let Some(child) = child {
+            child.links().parent.set(Some(self.slot));
         }
     }
 
-    /// Makes `child` the child on `side`.
+    /// What is kept on `side` is `summary`: computes anew what is kept above, up to `top`, and answers what `top` is to
+    /// keep.
     #[inline(always)]
-    pub(super) fn adopt(self, nodes: &'a N, side: Side, child: Self) {
-        self.links().child(side).set(Some(child.slot));
-        self.links().below(side).set(child.total(nodes));
-        child.links().parent.set(Some(self.slot));
+    pub(super) fn sum_up(self, nodes: &'a N, side: Side, summary: N::Summary, top: Option<Self>) -> N::Summary {
+        let (mut at, mut side, mut summary) = (self, side, summary);
+        while !at.slot.is(top.map(|top| top.slot)) {
+            at.links().below(side).set(summary);
+            summary = at.total(nodes);
+            let Some(parent) = at.parent(nodes) else { break };
+            side = parent.side_of(at.slot);
+            at = parent;
+        }
+        summary
     }
 
     /// What is kept on `side` has become `summary`: tells those above, until it changes nothing there.
@@ -122,12 +122,12 @@ impl<'a, N: Nodes> At<'a, N> {
         at
     }
 
-    /// The first node of the subtree.
+    /// The outermost node of the subtree on `side`.
     #[inline(always)]
-    pub(super) fn first(self, nodes: &'a N) -> Self {
+    pub(super) fn outermost(self, nodes: &'a N, side: Side) -> Self {
         let mut at = self;
-        while let Some(left) = at.child(nodes, Side::Left) {
-            at = left;
+        while let Some(child) = at.child(nodes, side) {
+            at = child;
         }
         at
     }

@@ -2,7 +2,7 @@
 
 use super::Tree;
 use super::at::At;
-use super::node::{Nodes, Shape, Side};
+use super::node::{Nodes, Side};
 use crate::slab::Slot;
 use core::fmt;
 
@@ -13,8 +13,8 @@ pub enum TreeViolation {
     Parent(Slot),
     /// A node stands after one with a greater key.
     Order(Slot),
-    /// The heights below a node differ by more than one, or not as it says.
-    Balance(Slot),
+    /// A node is above one that it should give way to, or has no priority.
+    Priority(Slot),
     /// A summary does not follow from those below it.
     Summary(Slot),
     /// The first node is not the one that is remembered.
@@ -30,7 +30,7 @@ impl fmt::Display for TreeViolation {
         match self {
             Self::Parent(slot) => write!(f, "node {} does not point to its parent", slot.index()),
             Self::Order(slot) => write!(f, "node {} is out of order", slot.index()),
-            Self::Balance(slot) => write!(f, "node {} is out of balance", slot.index()),
+            Self::Priority(slot) => write!(f, "node {} is above one of a higher priority", slot.index()),
             Self::Summary(slot) => write!(f, "the summary of node {} is wrong", slot.index()),
             Self::First => write!(f, "the first node is not the one that is remembered"),
             Self::Last => write!(f, "the last node is not the one that is remembered"),
@@ -42,7 +42,7 @@ impl fmt::Display for TreeViolation {
 impl core::error::Error for TreeViolation {}
 
 impl Tree {
-    /// Whether every node points back to its parent, keys are in order, subtrees are in balance, summaries follow from
+    /// Whether every node points back to its parent, keys are in order, priorities too, summaries follow from
     /// those below, and the first node and the length are right. O(n).
     pub fn check<N: Nodes>(&self, nodes: &N) -> Result<(), TreeViolation> {
         let mut counted = 0;
@@ -67,38 +67,31 @@ impl Tree {
     }
 }
 
-/// Checks a subtree and answers its height. `leads_to_first`: nobody looks at what its nodes keep about their left
-/// sides. As deep as the tree is high, so at most 1.44 log n.
+/// Checks a subtree. `leads_to_first`: nobody looks at what its nodes keep about their left sides.
 fn check_subtree<'a, N: Nodes>(
     nodes: &'a N,
     root: Option<At<'a, N>>,
-    parent: Option<Slot>,
+    parent: Option<At<'a, N>>,
     leads_to_first: bool,
     counted: &mut u32,
-) -> Result<u32, TreeViolation> {
-    let Some(at) = root else { return Ok(0) };
+) -> Result<(), TreeViolation> {
+    let Some(at) = root else { return Ok(()) };
     let slot = at.slot;
-    if at.links().parent.get() != parent {
+    if at.links().parent.get() != parent.map(|parent| parent.slot) {
         return Err(TreeViolation::Parent(slot));
+    }
+    if !at.links().is_linked() || parent.is_some_and(|parent| parent.gives_way_to(at)) {
+        return Err(TreeViolation::Priority(slot));
     }
     *counted += 1;
     let [left, right] = [Side::Left, Side::Right].map(|side| at.child(nodes, side));
-    let summary = |child: Option<At<'a, N>>| child.map_or_else(|| at.own(nodes), |child| child.total(nodes));
-    let expected = [summary(left), summary(right)];
-    let left = check_subtree(nodes, left, Some(slot), leads_to_first, counted)?;
-    let right = check_subtree(nodes, right, Some(slot), false, counted)?;
-    let shape = match (left, right) {
-        _ if left == right => Shape::Even,
-        _ if left == right + 1 => Shape::LeansLeft,
-        _ if right == left + 1 => Shape::LeansRight,
-        _ => return Err(TreeViolation::Balance(slot)),
+    check_subtree(nodes, left, Some(at), leads_to_first, counted)?;
+    check_subtree(nodes, right, Some(at), false, counted)?;
+    let is_exact = |side: Side, child: Option<At<'a, N>>| {
+        at.links().below(side).get() == child.map_or_else(|| at.own(nodes), |child| child.total(nodes))
     };
-    if at.shape() != shape {
-        return Err(TreeViolation::Balance(slot));
-    }
-    let is_exact = |side: Side, expected| at.links().below(side).get() == expected;
-    if !is_exact(Side::Right, expected[1]) || !leads_to_first && !is_exact(Side::Left, expected[0]) {
+    if !is_exact(Side::Right, right) || !leads_to_first && !is_exact(Side::Left, left) {
         return Err(TreeViolation::Summary(slot));
     }
-    Ok(1 + left.max(right))
+    Ok(())
 }

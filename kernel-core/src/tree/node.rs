@@ -20,23 +20,12 @@ pub struct Links<S: Summary + Default = ()> {
     pub(super) parent: QueueOwned<Option<Slot>>,
     pub(super) left: QueueOwned<Option<Slot>>,
     pub(super) right: QueueOwned<Option<Slot>>,
-    pub(super) shape: QueueOwned<Shape>,
+    /// At least that of its children; 0: the node is in no tree.
+    pub(super) priority: QueueOwned<u32>,
     /// About the left subtree; without one, what the node itself contributes, which changes no sum.
     below_left: QueueOwned<S>,
     below_right: QueueOwned<S>,
 }
-
-/// Which subtree of a node is the higher one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) enum Shape {
-    /// The node is in no tree.
-    #[default]
-    Unlinked,
-    Even,
-    LeansLeft,
-    LeansRight,
-}
-crate::pack_enum!(Shape { Unlinked, Even, LeansLeft, LeansRight });
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
@@ -44,26 +33,10 @@ pub(super) enum Side {
     Right,
 }
 
-impl Side {
-    pub(super) const fn other(self) -> Self {
-        match self {
-            Self::Left => Self::Right,
-            Self::Right => Self::Left,
-        }
-    }
-
-    pub(super) const fn leaning(self) -> Shape {
-        match self {
-            Self::Left => Shape::LeansLeft,
-            Self::Right => Shape::LeansRight,
-        }
-    }
-}
-
 impl<S: Summary + Default> Links<S> {
     /// Whether the node is in a tree.
     pub fn is_linked(&self) -> bool {
-        self.shape.get() != Shape::Unlinked
+        self.priority.get() != 0
     }
 
     #[inline(always)]

@@ -24,7 +24,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
     pub fn set_weight(&self, thread: ThreadId, weight: Weight) -> Result<(), AttributeError> {
         self.change(thread, |entity| {
             let old = entity.weight.get();
-            entity.weight.set(weight);
+            entity.set_weight(weight);
             old
         })
     }

@@ -4,7 +4,7 @@ use super::super::entity::{Entity, ThreadId};
 use super::super::placement::lag_after_sleep;
 use super::super::queue::{Notice, RunQueue};
 use super::super::record;
-use super::super::vtime::{VirtualSpan, request_span};
+use super::super::vtime::VirtualSpan;
 use super::{Dispatcher, StaleThread, Wake};
 use crate::slab::{Slot, Stale};
 use crate::sync::{ChangeClaim, Masked, WakeClaim};
@@ -66,7 +66,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             false => self.published(last_cpu).virtual_time(),
         };
         let advanced = left_queue.since(entity.left_at.get());
-        lag_after_sleep(entity.lag.get(), advanced, request_span(entity.request.get(), entity.weight.get()))
+        lag_after_sleep(entity.lag.get(), advanced, entity.request_span())
     }
 
     fn place(&self, slot: Slot, arrival: Arrival) -> CpuId {

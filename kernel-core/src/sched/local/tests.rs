@@ -89,3 +89,29 @@ fn a_change_of_weight_keeps_the_fraction_that_was_not_charged_yet() {
     assert_eq!(after, before.rescale(seven, seventy));
     assert_ne!(after, before);
 }
+
+#[test]
+fn one_that_is_taken_off_runs_only_after_a_wake_up_and_keeps_what_it_is_owed() {
+    let (mut local, threads) = ready(3, 64);
+    let first = local.pick(at(0)).unwrap();
+    let [taken, other] = [1, 2].map(|index| threads[index]);
+    assert_eq!(first, threads[0]);
+    let owed = |local: &LocalQueue| local.queue.lag(entity(local, taken).vruntime.get());
+    assert_eq!(local.take_off(first, at(0)), Ok(false), "it runs");
+    local.queue.bring_up_to_date(&local.threads, at(900));
+    let before = owed(&local);
+    assert!(before > VirtualSpan::ZERO);
+    assert_eq!(local.take_off(taken, at(900)), Ok(true));
+    assert_eq!(local.take_off(taken, at(900)), Ok(false), "it is not ready any more");
+    assert_eq!(entity(&local, taken).lag.get(), before);
+    for round in 1..4 {
+        local.put_back(at(900 + round * 3000));
+        assert_ne!(local.pick(at(900 + round * 3000)), Some(taken));
+    }
+    assert_eq!(local.wake(taken, at(20_000)), Ok(true));
+    assert_eq!(local.wake(taken, at(20_000)), Ok(false));
+    assert_eq!(local.take_off(taken, at(20_000)), Ok(false), "another wake-up had come");
+    assert_eq!(local.take_off(taken, at(20_000)), Ok(true), "it was used up");
+    assert_eq!(local.take_off(other, at(20_000)).and(local.remove(taken, at(20_000))), Ok(()));
+    assert_eq!(local.take_off(taken, at(20_000)), Err(StaleThread(taken)));
+}

@@ -1,0 +1,132 @@
+//! How a treap changes shape: a node goes in by splitting the subtree that gives way to it, and goes out by merging the
+//! two that it leaves behind. Either follows one path of nodes, two long on average however many there are.
+//!
+//! A node that leaves the way from the root to the first node is on such a path, and gets an exact summary there.
+
+use super::Tree;
+use super::at::At;
+use super::node::{Nodes, Side};
+
+/// Where a subtree is hung: on this side of this node; `None`: it is the whole tree.
+type Place<'a, N> = Option<(At<'a, N>, Side)>;
+
+impl Tree {
+    /// Hangs `new`, which belongs behind all others, of which `last` is the last: above those at the end that give way.
+    #[inline(always)]
+    pub(super) fn append<'a, N: Nodes>(&mut self, nodes: &'a N, new: At<'a, N>, last: At<'a, N>) {
+        let (mut below, mut above) = (None, Some(last));
+        while let Some(at) = above.filter(|at| at.gives_way_to(new)) {
+            (below, above) = (above, at.parent(nodes));
+        }
+        self.last = Some(new.slot);
+        new.hang(nodes, Side::Left, below);
+        new.hang(nodes, Side::Right, None);
+        self.hang_top(new, above.map(|above| (above, Side::Right)));
+        if let Some(above) = above {
+            above.propagate(nodes, Side::Right, new.total(nodes));
+        }
+    }
+
+    /// Hangs `new` where it belongs, down from the root.
+    pub(super) fn insert_below_root<'a, N: Nodes>(&mut self, nodes: &'a N, new: At<'a, N>) {
+        let key = N::key(new.node);
+        let (mut place, mut at): (Place<'_, N>, _) = (None, At::maybe(nodes, self.root));
+        let mut is_first = true;
+        while let Some(above) = at.filter(|at| !at.gives_way_to(new)) {
+            let side = if key < N::key(above.node) { Side::Left } else { Side::Right };
+            is_first &= side == Side::Left;
+            (place, at) = (Some((above, side)), above.child(nodes, side));
+        }
+        self.hang_top(new, place);
+        is_first &= split(nodes, at, new);
+        if is_first {
+            self.first = Some(new.slot);
+        }
+        if let Some((above, side)) = place {
+            above.propagate(nodes, side, new.total(nodes));
+        }
+    }
+
+    /// Nobody is before the first node: who is behind it, if anybody, takes its place. Nothing is kept about that.
+    #[inline(always)]
+    pub(super) fn remove_first<'a, N: Nodes>(&mut self, nodes: &'a N, first: At<'a, N>) {
+        let (parent, behind) = (first.parent(nodes), first.child(nodes, Side::Right));
+        let behind_slot = behind.map(|behind| behind.slot);
+        match parent {
+            Some(parent) => parent.links().left.set(behind_slot),
+            None => self.root = behind_slot,
+        }
+        self.first = parent.map(|parent| parent.slot);
+        if let Some(behind) = behind {
+            behind.links().parent.set(self.first);
+            self.first = Some(behind.outermost(nodes, Side::Left).slot);
+        } else if parent.is_none() {
+            self.last = None;
+        }
+    }
+
+    /// Hangs what is below `at`, which is not the first, in its place.
+    pub(super) fn merge_below<'a, N: Nodes>(&mut self, nodes: &'a N, at: At<'a, N>) {
+        let above = at.parent(nodes).map(|parent| (parent, parent.side_of(at.slot)));
+        let mut place = above;
+        let (mut left, mut right) = (at.child(nodes, Side::Left), at.child(nodes, Side::Right));
+        while let (Some(before), Some(behind)) = (left, right) {
+            let (top, inner) = if before.gives_way_to(behind) {
+                right = behind.child(nodes, Side::Left);
+                (behind, Side::Left)
+            } else {
+                left = before.child(nodes, Side::Right);
+                (before, Side::Right)
+            };
+            self.hang_top(top, place);
+            place = Some((top, inner));
+        }
+        let rest = left.or(right);
+        match rest {
+            Some(rest) => self.hang_top(rest, place),
+            None => match place {
+                Some((at, side)) => at.links().child(side).set(None),
+                None => self.root = None,
+            },
+        }
+        if let Some((lowest, side)) = place {
+            let summary = rest.map_or_else(|| lowest.own(nodes), |rest| rest.total(nodes));
+            let top = above.map(|(above, _)| above);
+            let summary = lowest.sum_up(nodes, side, summary, top);
+            if let Some((above, side)) = above {
+                above.propagate(nodes, side, summary);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn hang_top<'a, N: Nodes>(&mut self, top: At<'a, N>, place: Place<'a, N>) {
+        top.links().parent.set(place.map(|(at, _)| at.slot));
+        match place {
+            Some((at, side)) => at.links().child(side).set(Some(top.slot)),
+            None => self.root = Some(top.slot),
+        }
+    }
+}
+
+/// Hangs the subtree of `top` below `new`: those up to its key before it, the others behind. Answers whether none is
+/// before it.
+fn split<'a, N: Nodes>(nodes: &'a N, top: Option<At<'a, N>>, new: At<'a, N>) -> bool {
+    let key = N::key(new.node);
+    // Where the next one that goes to the left of `new`, or to its right, is hung.
+    let [mut left, mut right] = [(new, Side::Left), (new, Side::Right)];
+    let mut at = top;
+    while let Some(next) = at {
+        let (place, inner) = if key < N::key(next.node) { (&mut right, Side::Left) } else { (&mut left, Side::Right) };
+        let (above, side) = core::mem::replace(place, (next, inner));
+        above.links().child(side).set(Some(next.slot));
+        next.links().parent.set(Some(above.slot));
+        at = next.child(nodes, inner);
+    }
+    for ((lowest, inner), side) in [(left, Side::Left), (right, Side::Right)] {
+        lowest.links().child(inner).set(None);
+        let summary = lowest.sum_up(nodes, inner, lowest.own(nodes), Some(new));
+        new.links().below(side).set(summary);
+    }
+    left.0.slot == new.slot
+}
