@@ -87,6 +87,7 @@ impl Tree {
     }
 
     /// As [`Tree::insert`], with the node looked up already.
+    #[inline(always)]
     pub fn insert_node<N: Nodes>(&mut self, nodes: &N, slot: Slot, node: &N::Node) {
         let new: At<'_, N> = At { slot, node };
         debug_assert!(!new.links().is_linked(), "slot {} is in a tree already", slot.index());
@@ -111,6 +112,7 @@ impl Tree {
     }
 
     /// As [`Tree::remove`], with the node looked up already.
+    #[inline(always)]
     pub fn remove_node<N: Nodes>(&mut self, nodes: &N, slot: Slot, node: &N::Node) {
         let at: At<'_, N> = At { slot, node };
         debug_assert!(at.links().is_linked(), "slot {} is in no tree", slot.index());

@@ -301,6 +301,7 @@ impl RunQueue {
     }
 
     /// The current thread goes back to the tree.
+    #[inline]
     pub(super) fn put_current_back<const WORDS: usize>(
         &mut self,
         threads: &Slab<Entity<WORDS>>,
@@ -375,6 +376,7 @@ impl RunQueue {
     }
 
     /// The entity that is due first becomes current.
+    #[inline]
     pub(super) fn dispatch_first<const WORDS: usize>(
         &mut self,
         threads: &Slab<Entity<WORDS>>,
@@ -391,6 +393,7 @@ impl RunQueue {
     }
 
     /// An entity of the tree becomes current.
+    #[inline]
     pub(super) fn dispatch<const WORDS: usize>(&mut self, threads: &Slab<Entity<WORDS>>, slot: Slot, now: Instant) {
         let entity = &threads[slot];
         self.take_off(threads, slot, entity);
