@@ -7,14 +7,15 @@
 //!
 //! Each node gets a random priority when it is inserted and is above all of lower priority: so the tree has the shape
 //! that it would have if all had come in random order, whatever the order was. Insertion, removal of any node and
-//! searches take O(log n) expected steps (to be four times as slow has a chance of n^-4 or so), and at the ends, where
-//! a run queue takes those who are next and puts those who have had their turn, constant ones: there is no balance to
+//! searches take O(log n) expected steps (four times as many with a chance below n^-5), and at the ends, where a run
+//! queue takes those who are next and puts those who have had their turn, constantly many: there is no balance to
 //! restore. Priorities come from a sequence that depends on the tree's history alone, so a run repeats exactly; a
 //! program sees neither them nor their number, and cannot make the tree a bad one.
 //!
-//! One more thing keeps the common operations short. A search begins at the first node and climbs, so what is kept about the left subtree of a node *on the way from the
-//! root to the first* is never looked at: it need not be right, and the removal of the first node, which would change
-//! all of these and nothing else, has no summary to compute again. Everywhere else summaries are exact.
+//! One more thing keeps the common operations short. A search begins at the first node and climbs, so what is kept
+//! about the left subtree of a node *on the way from the root to the first* is never looked at: it need not be right,
+//! and the removal of the first node, which would change all of these and nothing else, has no summary to compute
+//! again. Everywhere else summaries are exact.
 //!
 //! A search gives a [`Filter`] that uses the summaries to leave subtrees out.
 //!
