@@ -51,8 +51,7 @@ impl Queue {
 impl Ready for Queue {
     fn requeue(&mut self) {
         self.now = self.queue.slice_end().unwrap_or(self.now);
-        self.queue.put_back(self.now);
-        self.queue.pick(self.now);
+        self.queue.requeue(self.now);
     }
 
     fn block(&mut self) {

@@ -85,6 +85,15 @@ impl LocalQueue {
         self.queue.ledger.switch_to_thread(false);
     }
 
+    /// As [`LocalQueue::put_back`] and then [`LocalQueue::pick`], for a slice that is over: answers which thread runs.
+    pub fn requeue(&mut self, now: Instant) -> Option<ThreadId> {
+        self.queue.bring_up_to_date(&self.threads, now);
+        self.queue.put_current_back(&self.threads, PutBack::RequestOver, now);
+        let next = self.queue.dispatch_first(&self.threads, now);
+        self.queue.ledger.switch_to_thread(next.is_some());
+        next.map(|(slot, entity)| ThreadId::of(entity.id(slot)))
+    }
+
     /// The thread that runs blocks, unless a wake-up has come; answers whether it blocked.
     pub fn block(&mut self, now: Instant) -> bool {
         self.queue.bring_up_to_date(&self.threads, now);

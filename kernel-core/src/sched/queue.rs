@@ -301,7 +301,7 @@ impl RunQueue {
     }
 
     /// The current thread goes back to the tree.
-    #[inline]
+    #[inline(always)]
     pub(super) fn put_current_back<const WORDS: usize>(
         &mut self,
         threads: &Slab<Entity<WORDS>>,
@@ -376,15 +376,14 @@ impl RunQueue {
     }
 
     /// The entity that is due first becomes current.
-    #[inline]
-    pub(super) fn dispatch_first<const WORDS: usize>(
+    #[inline(always)]
+    pub(super) fn dispatch_first<'a, const WORDS: usize>(
         &mut self,
-        threads: &Slab<Entity<WORDS>>,
+        threads: &'a Slab<Entity<WORDS>>,
         now: Instant,
-    ) -> Option<Slot> {
+    ) -> Option<(Slot, &'a Entity<WORDS>)> {
         let slot = self.first_due(threads)?;
-        self.dispatch(threads, slot, now);
-        Some(slot)
+        Some((slot, self.dispatch(threads, slot, now)))
     }
 
     /// The one in the tree that is due first.
@@ -393,13 +392,19 @@ impl RunQueue {
     }
 
     /// An entity of the tree becomes current.
-    #[inline]
-    pub(super) fn dispatch<const WORDS: usize>(&mut self, threads: &Slab<Entity<WORDS>>, slot: Slot, now: Instant) {
+    #[inline(always)]
+    pub(super) fn dispatch<'a, const WORDS: usize>(
+        &mut self,
+        threads: &'a Slab<Entity<WORDS>>,
+        slot: Slot,
+        now: Instant,
+    ) -> &'a Entity<WORDS> {
         let entity = &threads[slot];
         self.take_off(threads, slot, entity);
         end_wait(entity, now);
         let slice_end = now.saturating_add(entity.rest_of_request());
         self.install(threads, slot, entity, slice_end);
+        entity
     }
 
     /// A member that is not in the tree becomes current, until `slice_end`.

@@ -115,3 +115,29 @@ fn one_that_is_taken_off_runs_only_after_a_wake_up_and_keeps_what_it_is_owed() {
     assert_eq!(local.take_off(other, at(20_000)).and(local.remove(taken, at(20_000))), Ok(()));
     assert_eq!(local.take_off(taken, at(20_000)), Err(StaleThread(taken)));
 }
+
+#[test]
+fn a_requeue_is_a_put_back_and_a_pick() {
+    for policy in [Policy::Wfq, Policy::Eevdf] {
+        let queues = [(), ()].map(|()| {
+            let mut local = LocalQueue::new(policy, 8, at(0)).unwrap();
+            for weight in [64, 128, 10] {
+                let attributes = Attributes { weight: Weight::new(weight).unwrap(), ..Attributes::default() };
+                local.add(&attributes, at(0)).unwrap();
+            }
+            local
+        });
+        let [mut at_once, mut in_two] = queues;
+        assert_eq!(at_once.requeue(at(0)), in_two.pick(at(0)), "nobody ran");
+        for round in 1..50 {
+            let now = at(round * 1700);
+            in_two.put_back(now);
+            assert_eq!(at_once.requeue(now), in_two.pick(now), "round {round}");
+            assert_eq!(at_once.slice_end(), in_two.slice_end());
+            assert_eq!(at_once.queue.ledger.ran(), in_two.queue.ledger.ran());
+        }
+        let mut empty = LocalQueue::new(policy, 0, at(0)).unwrap();
+        assert_eq!(empty.requeue(at(5)), None);
+        assert_eq!(empty.queue.ledger.ran().idle, Duration::from_micros(5));
+    }
+}
