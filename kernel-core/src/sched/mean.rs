@@ -29,6 +29,13 @@ impl WeightedMean {
         self.base.wrapping_add(self.distance())
     }
 
+    /// Whether V is at `point` or past it. Asks no division.
+    #[inline]
+    pub(crate) fn has_reached(&self, point: VirtualTime) -> bool {
+        // point - base <= floor(sum / weights), and both sides are whole.
+        i128::from(point.since(self.base).as_nanos()) * i128::from(self.weights) <= self.sum
+    }
+
     /// The sum of the members' weights.
     pub(crate) fn weights(&self) -> u64 {
         self.weights
@@ -110,6 +117,21 @@ mod tests {
             clock = clock.wrapping_add(step);
             mean.advance(step, weight(7));
             assert_eq!(mean.virtual_time(), clock);
+        }
+    }
+
+    #[test]
+    fn a_point_is_reached_exactly_when_the_mean_rounded_down_is_not_before_it() {
+        for start in [0, u64::MAX - 7] {
+            let start = VirtualTime::from_nanos(start);
+            let after = |nanoseconds| start.wrapping_add(VirtualSpan::from_nanos(nanoseconds));
+            let mut mean = WeightedMean::starting_at(start);
+            mean.add(after(-3), weight(2));
+            mean.add(after(19), weight(5));
+            for point in -30..40 {
+                let expected = !mean.virtual_time().is_before(after(point));
+                assert_eq!(mean.has_reached(after(point)), expected, "{point} of {:?}", mean.virtual_time());
+            }
         }
     }
 

@@ -39,20 +39,26 @@ impl Policy {
         matches!(self, Self::Eevdf)
     }
 
-    /// Whether an entity may be picked when the queue stands at `virtual_time`, which is asked for if it matters.
+    /// Whether an entity may be picked in a queue that knows whether it `has_reached` a point.
     #[inline]
-    pub fn is_eligible(self, vruntime: VirtualTime, virtual_time: impl FnOnce() -> VirtualTime) -> bool {
+    pub fn is_eligible(self, vruntime: VirtualTime, has_reached: impl FnOnce(VirtualTime) -> bool) -> bool {
         match self {
             Self::Wfq => true,
-            Self::Eevdf => !virtual_time().is_before(vruntime),
+            Self::Eevdf => has_reached(vruntime),
         }
     }
 
-    /// Whether `challenger` should run before `running` does any further, in a queue that stands at `virtual_time`.
+    /// Whether `challenger` should run before `running` does any further, in a queue that knows whether it
+    /// `has_reached` a point.
     #[inline]
-    pub fn is_due_before(self, challenger: Claim, running: Claim, virtual_time: impl FnOnce() -> VirtualTime) -> bool {
+    pub fn is_due_before(
+        self,
+        challenger: Claim,
+        running: Claim,
+        has_reached: impl FnOnce(VirtualTime) -> bool,
+    ) -> bool {
         challenger.virtual_deadline.is_before(running.virtual_deadline)
-            && self.is_eligible(challenger.vruntime, virtual_time)
+            && self.is_eligible(challenger.vruntime, has_reached)
     }
 }
 
@@ -95,16 +101,16 @@ mod tests {
     #[test]
     fn only_eevdf_asks_whether_one_is_eligible() {
         let (early_but_ahead, late) = (claim(10, 12), claim(0, 20));
-        let now = VirtualTime::from_nanos(5);
-        assert!(Policy::Wfq.is_due_before(early_but_ahead, late, || now));
-        assert!(!Policy::Eevdf.is_due_before(early_but_ahead, late, || now));
-        assert!(Policy::Eevdf.is_due_before(early_but_ahead, late, || VirtualTime::from_nanos(10)));
+        let [now, later] = [5, 10].map(|now| move |point| !VirtualTime::from_nanos(now).is_before(point));
+        assert!(Policy::Wfq.is_due_before(early_but_ahead, late, now));
+        assert!(!Policy::Eevdf.is_due_before(early_but_ahead, late, now));
+        assert!(Policy::Eevdf.is_due_before(early_but_ahead, late, later));
     }
 
     #[test]
     fn equal_deadlines_preempt_nobody() {
         for policy in [Policy::Wfq, Policy::Eevdf] {
-            assert!(!policy.is_due_before(claim(0, 9), claim(1, 9), || VirtualTime::from_nanos(100)));
+            assert!(!policy.is_due_before(claim(0, 9), claim(1, 9), |_| true));
         }
     }
 

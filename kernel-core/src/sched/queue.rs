@@ -283,7 +283,7 @@ impl RunQueue {
             return Notice::Reschedule;
         };
         let running = threads[current.slot].claim();
-        if self.policy.is_due_before(claim, running, || self.mean.virtual_time()) {
+        if self.policy.is_due_before(claim, running, |point| self.mean.has_reached(point)) {
             self.resched = true;
             // It or another one will wait; which one, the decision will show.
             self.unannounced += 1;
@@ -388,7 +388,7 @@ impl RunQueue {
 
     /// The one in the tree that is due first.
     pub(super) fn first_due<const WORDS: usize>(&self, threads: &Slab<Entity<WORDS>>) -> Option<Slot> {
-        first_due(&self.tree, &self.nodes(threads), || self.mean.virtual_time())
+        first_due(&self.tree, &self.nodes(threads), &self.mean)
     }
 
     /// An entity of the tree becomes current.
@@ -485,10 +485,10 @@ impl RunQueue {
 
     /// Whether the first of those who wait is due before the current thread.
     fn is_challenged<const WORDS: usize>(&self, threads: &Slab<Entity<WORDS>>, current: Current) -> bool {
-        let virtual_time = || self.mean.virtual_time();
         let running = threads[current.slot].claim();
-        first_due(&self.tree, &self.nodes(threads), virtual_time)
-            .is_some_and(|slot| self.policy.is_due_before(threads[slot].claim(), running, virtual_time))
+        self.first_due(threads).is_some_and(|slot| {
+            self.policy.is_due_before(threads[slot].claim(), running, |point| self.mean.has_reached(point))
+        })
     }
 
     /// Changes a member's weight or request: its lag in service units stays, its place is computed anew at once.

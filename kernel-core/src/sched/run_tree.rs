@@ -5,6 +5,7 @@
 //! everyone is eligible keeps only the second. Guarded by the queue's lock.
 
 use super::entity::Entity;
+use super::mean::WeightedMean;
 use super::policy::Policy;
 use super::vtime::VirtualTime;
 use crate::slab::{Slab, Slot};
@@ -118,30 +119,34 @@ impl<const WORDS: usize> Nodes for RunNodes<'_, WORDS> {
     }
 }
 
-/// Who is due first in a queue that stands at `virtual_time`.
+/// Who is due first in a queue whose virtual time is `mean`.
 #[inline(always)]
 pub(super) fn first_due<const WORDS: usize>(
     tree: &Tree,
     nodes: &RunNodes<'_, WORDS>,
-    virtual_time: impl FnOnce() -> VirtualTime,
+    mean: &WeightedMean,
 ) -> Option<Slot> {
-    match nodes.policy {
-        Policy::Wfq => tree.first(),
-        Policy::Eevdf => first_eligible(tree, nodes, virtual_time()),
-    }
+    let first = tree.first()?;
+    Some(match nodes.policy {
+        Policy::Eevdf if !mean.has_reached(nodes.node(first).vruntime.get()) => {
+            first_eligible_after(tree, nodes, first, mean.virtual_time())
+        }
+        Policy::Wfq | Policy::Eevdf => first,
+    })
 }
 
-fn first_eligible<const WORDS: usize>(
+fn first_eligible_after<const WORDS: usize>(
     tree: &Tree,
     nodes: &RunNodes<'_, WORDS>,
+    first: Slot,
     virtual_time: VirtualTime,
-) -> Option<Slot> {
-    let eligible = |vruntime| nodes.policy.is_eligible(vruntime, || virtual_time);
-    let below = |below: Below| eligible(below.earliest());
-    let here = |entity: &Entity<WORDS>| eligible(entity.vruntime.get());
+) -> Slot {
+    let has_come = |point: VirtualTime| !virtual_time.is_before(point);
+    let below = |below: Below| has_come(below.earliest());
+    let here = |entity: &Entity<WORDS>| has_come(entity.vruntime.get());
     // V is the mean of all members rounded down, so the earliest of them is always eligible. If the one that
     // pulls V down is the current thread, nobody in the tree may be; then the first deadline is the answer.
-    tree.first_where(nodes, &Matching(below, here)).or(tree.first())
+    tree.next_where(nodes, first, &Matching(below, here)).unwrap_or(first)
 }
 
 /// The entities that may be stolen, in the order of the policy's key. Looking at the first few costs O(log n) each.
