@@ -71,7 +71,8 @@ pub fn compare(a: &Report, b: &Report) -> Comparison {
 
 fn describe(report: &Report) -> String {
     let seconds = report.duration_ns as f64 / 1e9;
-    format!("{}, {} CPUs, seed {}, {seconds} s", report.policy, report.cpus, report.seed)
+    let cpus = if report.cpus == 1 { "CPU" } else { "CPUs" };
+    format!("{}, {} {cpus}, seed {}, {seconds} s", report.policy, report.cpus, report.seed)
 }
 
 fn compare_task(a: Option<&TaskReport>, b: Option<&TaskReport>) -> TaskComparison {

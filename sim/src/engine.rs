@@ -143,7 +143,8 @@ impl<'a, const W: usize> Engine<'a, W> {
     }
 
     /// When something happens next; none once the run is over.
-    fn next_point(&self) -> Result<Option<Instant>, Fault> {
+    fn next_point(&mut self) -> Result<Option<Instant>, Fault> {
+        self.tidy_plan();
         if self.live == 0 && self.plan.is_empty() {
             return Ok(None);
         }

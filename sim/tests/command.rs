@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// A folder of its own for one test.
 struct Folder(PathBuf);
@@ -106,7 +106,7 @@ fn two_results_are_compared_task_by_task() {
     assert!(sim(&["run", &file, "--cpus", "1", "--json", &b]).status.success());
     let table = text(&sim(&["compare", &a, &b]).stdout);
     assert!(
-        table.contains("A: wfq, 2 CPUs") && table.contains("B: eevdf, 1 CPUs") && table.contains("sleeper"),
+        table.contains("A: wfq, 2 CPUs") && table.contains("B: eevdf, 1 CPU") && table.contains("sleeper"),
         "{table}"
     );
     let output = sim(&["compare", &a, &b, "--json"]);
@@ -139,4 +139,20 @@ fn a_sweep_has_a_line_per_run_and_task() {
     let lines = folder.read("a.csv");
     assert_eq!(lines.lines().count(), 1 + 2 * 2 * 3 * 4, "{lines}");
     assert!(lines.starts_with("policy,cpus,seed,task,") && folder.read("a.svg").starts_with("<svg"));
+}
+
+#[test]
+fn an_output_that_nobody_reads_to_its_end_is_no_error() {
+    let folder = Folder::new("closed");
+    let file =
+        folder.file("many.json", r#"{"global": {"duration": 0.01}, "tasks": {"t": {"instance": 3000, "run": 1000}}}"#);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_sim"))
+        .args(["run", &file, "--json", "-"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
 }

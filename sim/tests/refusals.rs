@@ -68,7 +68,14 @@ fn values_out_of_range_are_refused_with_the_range() {
         ("\"run\": 1, \"tessera\": {\"weight\": 0}", "expected an integer from 1 to 10000"),
         ("\"run\": 1, \"tessera\": {\"class\": \"fast\"}", "expected interactive, normal, batch, ipcServer"),
         ("\"run\": 1, \"tessera\": {\"wight\": 5}", "unknown key; expected weight, class"),
-        ("\"run\": 1, \"tessera\": {\"arrive_us\": 9, \"exit_us\": 9}", "expected a time after arrive_us"),
+        ("\"run\": 1, \"tessera\": {\"arrive_us\": 9, \"exit_us\": 9}", "expected a time after arrive_us and delay"),
+        ("\"run\": 1, \"delay\": 9, \"tessera\": {\"exit_us\": 9}", "key \"exit_us\": it would end before it begins"),
+        ("\"run\": 1, \"loop\": 1.5", "expected -1 (for ever) or 1 and more"),
+        (
+            "\"phases\": {\"p\": {\"run\": 1}}, \"phases\": {\"p\": {\"run\": 2}}",
+            "key \"phases\": stands here a second time",
+        ),
+        ("\"run\": 1, \"tessera\": {}, \"tessera\": {}", "key \"tessera\": stands here a second time"),
         ("\"run\": 1, \"tessera\": {\"changes\": [{\"weight\": 5}]}", "\"at_us\" is missing"),
         (
             "\"run\": 1, \"tessera\": {\"changes\": [{\"at_us\": 5}]}",

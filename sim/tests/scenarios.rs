@@ -144,6 +144,35 @@ fn threads_arrive_change_and_are_ended_on_time() {
 }
 
 #[test]
+fn what_should_have_come_before_a_thread_began_comes_at_once() {
+    let text = r#"{"global": {"tessera": {"cpus": 1}, "duration": 1}, "tasks": {
+        "late": {"run": 1000, "delay": 500000, "tessera": {"changes": [{"at_us": 1000, "weight": 640}]}},
+        "other": {"run": 1000},
+        "child": {"instance": 0, "run": 1000, "tessera": {"exit_us": 2000}},
+        "parent": {"loop": 1, "run": 5000, "fork": "child"}}}"#;
+    for policy in POLICIES {
+        let outcome = run(text, policy);
+        assert_eq!((task(&outcome, "late").weight, task(&outcome, "other").weight), (640, 64));
+        assert_eq!(task(&outcome, "child-0").runtime_ns, 0);
+    }
+}
+
+#[test]
+fn a_run_is_over_when_the_last_task_has_ended_whatever_was_planned_for_it() {
+    let planned = r#""exit_us": 500000, "changes": [{"at_us": 400000, "weight": 10}]"#;
+    let outcome =
+        run(&format!(r#"{{"tasks": {{"t": {{"loop": 1, "run": 1000, "tessera": {{{planned}}}}}}}}}"#), Policy::Wfq);
+    assert_eq!((outcome.report.duration_ns, task(&outcome, "t").share), (ms(1), 1.0));
+}
+
+#[test]
+fn many_finite_steps_at_one_time_are_no_loop() {
+    let text = r#"{"tasks": {"t": {"instance": 100, "loop": 1, "phases": {
+        "p": {"loop": 6000, "sem_post": "s"}, "q": {"run": 1}}}}}"#;
+    assert_eq!(run(text, Policy::Wfq).report.tasks.len(), 100);
+}
+
+#[test]
 fn phases_may_move_a_thread_and_change_its_weight() {
     let text = r#"{"global": {"tessera": {"cpus": 3}}, "tasks": {"a": {"loop": 1, "cpus": [2], "phases": {
         "p": {"cpus": [0], "run": 1000}, "q": {"cpus": [1], "priority": -5, "run": 2000}, "r": {"run": 4000}}}}}"#;

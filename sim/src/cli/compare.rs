@@ -1,6 +1,6 @@
 //! `sim compare`.
 
-use super::Verdict;
+use super::{Verdict, files};
 use anyhow::{Context, Result, ensure};
 use sim::compare::{Comparison, compare};
 use sim::result::{Report, VERSION};
@@ -24,8 +24,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Verdict> {
     let (first, second) = (read(&arguments.first)?, read(&arguments.second)?);
     let comparison = compare(&first, &second);
     match arguments.json {
-        true => println!("{}", serde_json::to_string_pretty(&comparison)?),
-        false => print!("{}", table(&comparison)),
+        true => files::print(&format!("{}\n", serde_json::to_string_pretty(&comparison)?))?,
+        false => files::print(&table(&comparison))?,
     }
     Ok(Verdict::Done)
 }

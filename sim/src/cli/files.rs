@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, anyhow};
 use sim::workload::{self, Workload};
 use std::fs;
+use std::io::{self, Write};
 use std::path::Path;
 
 /// Reads a workload.
@@ -16,7 +17,26 @@ pub(super) fn write(path: &Path, contents: &[u8]) -> Result<()> {
     fs::write(path, contents).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// A file's name, for titles.
-pub(super) fn name(path: &Path) -> String {
+/// Writes to the standard output, as far as somebody reads it.
+pub(super) fn print(text: &str) -> Result<()> {
+    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot write to the output"),
+        _ => Ok(()),
+    }
+}
+
+/// A file's name, for titles: its ends, if it is long.
+pub(super) fn short_name(path: &Path) -> String {
+    const KEPT: usize = 30;
+    let name = name(path);
+    match name.chars().count() {
+        length if length > 2 * KEPT + 3 => {
+            name.chars().take(KEPT).chain("...".chars()).chain(name.chars().skip(length - KEPT)).collect()
+        }
+        _ => name,
+    }
+}
+
+fn name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }

@@ -19,7 +19,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Verdict> {
     for figure in figures::FIGURES {
         let path = folder.join(figure.file);
         files::write(&path, (figure.draw)()?.as_bytes())?;
-        println!("{}", path.display());
+        files::print(&format!("{}\n", path.display()))?;
     }
     Ok(Verdict::Done)
 }

@@ -100,12 +100,12 @@ fn write(arguments: &Arguments, outcome: &Outcome) -> Result<()> {
     let report = &outcome.report;
     let is_standard_output = |path: &&PathBuf| path.as_path() == Path::new("-");
     match &arguments.json {
-        Some(path) if is_standard_output(&path) => print!("{}", report.to_json()?),
+        Some(path) if is_standard_output(&path) => files::print(&report.to_json()?)?,
         Some(path) => files::write(path, report.to_json()?.as_bytes())?,
         None => {}
     }
     if !arguments.json.as_ref().is_some_and(|path| is_standard_output(&path)) {
-        print!("{}", table(&arguments.file, report));
+        files::print(&table(&arguments.file, report))?;
     }
     let Some(recorded) = &outcome.trace else { return Ok(()) };
     if let Some(path) = &arguments.trace {
@@ -120,7 +120,7 @@ fn write(arguments: &Arguments, outcome: &Outcome) -> Result<()> {
 }
 
 fn title(file: &Path, report: &Report) -> String {
-    format!("{}, {}, {}", files::name(file), report.policy, cpus(report))
+    format!("{}, {}, {}", files::short_name(file), report.policy, cpus(report))
 }
 
 fn cpus(report: &Report) -> String {

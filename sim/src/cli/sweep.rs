@@ -66,8 +66,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Verdict> {
     bar.finish_and_clear();
     files::write(&arguments.csv, sweep::csv(&reports).as_bytes())?;
     if let Some(path) = &arguments.svg {
-        files::write(path, sweep::svg(&files::name(&arguments.file), &reports)?.as_bytes())?;
+        files::write(path, sweep::svg(&files::short_name(&arguments.file), &reports)?.as_bytes())?;
     }
-    println!("{runs} runs written to {}", arguments.csv.display());
+    files::print(&format!("{runs} runs written to {}\n", arguments.csv.display()))?;
     Ok(Verdict::Done)
 }

@@ -36,6 +36,9 @@ pub(super) fn cpus(text: &str) -> Result<usize, String> {
         .ok_or_else(|| format!("expected a number from 1 to {MAX_CPUS}"))
 }
 
+/// How many seeds one range can name.
+const MAX_SEEDS: u64 = 100_000;
+
 /// Seeds: one, or the first and the last of several, `1..5`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Seeds {
@@ -58,7 +61,11 @@ pub(super) fn seeds(text: &str) -> Result<Seeds, String> {
         None => number(text).map(|only| Seeds { first: only, last: only }),
         Some((first, last)) => {
             let seeds = Seeds { first: number(first)?, last: number(last)? };
-            if seeds.first <= seeds.last { Ok(seeds) } else { Err(wrong()) }
+            match seeds.last.checked_sub(seeds.first) {
+                Some(..MAX_SEEDS) => Ok(seeds),
+                Some(_) => Err(format!("expected at most {MAX_SEEDS} seeds; found {text}")),
+                None => Err(wrong()),
+            }
         }
     }
 }
@@ -80,6 +87,12 @@ mod tests {
     fn seeds_are_one_or_a_range_with_both_ends() {
         assert_eq!(seeds("1..3").map(|seeds| seeds.iter().collect()), Ok(vec![1, 2, 3]));
         assert_eq!(seeds("7").map(|seeds| seeds.iter().collect()), Ok(vec![7]));
-        assert!(seeds("3..1").is_err() && seeds("a").is_err() && seeds("1..").is_err());
+        assert!(
+            seeds("3..1").is_err()
+                && seeds("a").is_err()
+                && seeds("0..100000").is_err()
+                && seeds("0..99999999999").is_err()
+                && seeds("1..").is_err()
+        );
     }
 }

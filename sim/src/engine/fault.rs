@@ -14,8 +14,10 @@ pub struct Fault {
     pub at: Instant,
     /// Which thread did it.
     pub thread: Option<String>,
-    /// At which event: its key and its place in the file.
-    pub event: Option<(String, Position)>,
+    /// Where in the file.
+    pub position: Option<Position>,
+    /// At which event.
+    pub key: Option<String>,
     /// What.
     pub kind: FaultKind,
 }
@@ -36,7 +38,7 @@ pub enum FaultKind {
     #[error("forks more than {MAX_THREADS} threads; expected an end")]
     TooManyThreads,
     /// It goes round and round while no time passes.
-    #[error("goes on for ever without any time passing; expected a \"run\" or a \"sleep\" in the loop")]
+    #[error("takes a million steps and more without any time passing; expected a \"run\" or a \"sleep\" in the loop")]
     NoTimePasses,
     /// All wait for each other, and there is no duration.
     #[error("waits for ever: nobody is left who could wake it; expected a duration, or somebody who does")]
@@ -49,19 +51,20 @@ pub enum FaultKind {
 impl Fault {
     pub(super) fn refused(reason: impl fmt::Display) -> Self {
         let kind = FaultKind::Refused(reason.to_string());
-        Self { at: Instant::ORIGIN, thread: None, event: None, kind }
+        Self { at: Instant::ORIGIN, thread: None, position: None, key: None, kind }
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some((_, position)) = &self.event {
-            write!(f, "{position}: ")?;
+        if let Some(position) = &self.position {
+            write!(f, "{position}:")?;
         }
+        f.write_str(" ")?;
         if let Some(thread) = &self.thread {
             write!(f, "task \"{}\", ", thread.escape_debug())?;
         }
-        if let Some((key, _)) = &self.event {
+        if let Some(key) = &self.key {
             write!(f, "key \"{}\", ", key.escape_debug())?;
         }
         let time = Duration::from_nanos(self.at.as_nanos());
@@ -75,9 +78,15 @@ impl<const W: usize> Engine<'_, W> {
     /// What the thread does wrong at its present event.
     pub(super) fn fault(&self, thread: Index, kind: FaultKind) -> Fault {
         let thread = &self.threads[thread];
-        let event = thread.cursor.event(self.workload.task(thread.task));
-        let event = event.map(|event| (event.key.clone(), event.position));
-        Fault { at: self.now, thread: Some(thread.seldom.name.clone()), event, kind }
+        let task = self.workload.task(thread.task);
+        let event = thread.cursor.event(task);
+        Fault {
+            at: self.now,
+            thread: Some(thread.seldom.name.clone()),
+            position: Some(event.map_or(task.position, |event| event.position)),
+            key: event.map(|event| event.key.clone()),
+            kind,
+        }
     }
 
     /// Nobody can go on.
@@ -85,7 +94,7 @@ impl<const W: usize> Engine<'_, W> {
         let blocked = |thread: &Index| matches!(self.threads[*thread].state, State::Blocked { .. });
         match (0..self.threads.len()).find(blocked) {
             Some(thread) => self.fault(thread, FaultKind::Deadlock),
-            None => Fault { at: self.now, thread: None, event: None, kind: FaultKind::Deadlock },
+            None => Fault { at: self.now, thread: None, position: None, key: None, kind: FaultKind::Deadlock },
         }
     }
 }

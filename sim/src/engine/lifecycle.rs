@@ -44,6 +44,15 @@ impl Plan {
         self.planned += 1;
     }
 
+    /// Leaves out what is first as long as it is about a thread that `has_ended`.
+    fn skip(&mut self, has_ended: impl Fn(Index) -> bool) {
+        while let Some(Reverse((_, _, Entry::Change(thread, _) | Entry::Exit(thread)))) = self.entries.peek()
+            && has_ended(*thread)
+        {
+            self.entries.pop();
+        }
+    }
+
     pub(super) fn first(&self) -> Option<Instant> {
         self.entries.peek().map(|Reverse((at, _, _))| *at)
     }
@@ -106,6 +115,12 @@ impl<const W: usize> Engine<'_, W> {
         Ok(())
     }
 
+    /// What is planned for threads that have ended keeps no run going.
+    pub(super) fn tidy_plan(&mut self) {
+        let threads = &self.threads;
+        self.plan.skip(|thread| threads[thread].state == State::Ended);
+    }
+
     /// Begins an instance of a task, by the thread that runs on `creator` or by nobody.
     pub(super) fn begin_thread(&mut self, task_id: TaskId, creator: Option<CpuId>) -> Result<(), Fault> {
         let task = self.workload.task(task_id);
@@ -150,14 +165,14 @@ impl<const W: usize> Engine<'_, W> {
         Ok(())
     }
 
-    /// Plans what is to come for a thread that has begun.
+    /// Plans what is to come for a thread that has begun; what should have come before comes now, in its order.
     fn plan_for(&mut self, index: Index) {
         let task = self.workload.task(self.threads[index].task);
-        for (place, change) in task.changes.iter().enumerate().filter(|(_, change)| change.at >= self.now) {
-            self.plan.add(change.at, Entry::Change(index, place));
+        for (place, change) in task.changes.iter().enumerate() {
+            self.plan.add(change.at.max(self.now), Entry::Change(index, place));
         }
-        if let Some(exit) = task.exit.filter(|&exit| exit >= self.now) {
-            self.plan.add(exit, Entry::Exit(index));
+        if let Some(exit) = task.exit {
+            self.plan.add(exit.max(self.now), Entry::Exit(index));
         }
     }
 

@@ -11,8 +11,9 @@ use kernel_core::sched::Next;
 use std::collections::VecDeque;
 use tessera_hal::{CpuId, Duration, Instant, Requests, SchedHal};
 
-/// Steps that are taken at one time before it is said that none passes.
-const STEPS_AT_ONCE: u64 = 500_000;
+/// Steps that are taken at one time before it is said that none passes: so many, and so many more for each thread.
+const STEPS_AT_ONCE: u64 = 1_000_000;
+const STEPS_OF_EACH: u64 = 1_000;
 
 /// Where a thread's program has got to.
 pub(super) enum Advance {
@@ -36,7 +37,7 @@ impl<const W: usize> Engine<'_, W> {
                 return Ok(Advance::Busy);
             }
             self.steps_at_once += 1;
-            if self.steps_at_once > STEPS_AT_ONCE {
+            if self.steps_at_once > STEPS_AT_ONCE + STEPS_OF_EACH * self.live as u64 {
                 return Err(self.fault(index, FaultKind::NoTimePasses));
             }
             if let Some(decision) = self.next_step(cpu, index)? {

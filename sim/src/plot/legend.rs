@@ -1,6 +1,6 @@
 //! Colours of threads, and the legend that explains them.
 
-use super::{Area, FONT, PlotError};
+use super::{Area, FONT, MAX_ROWS, PlotError};
 use crate::trace::{ThreadIndex, Trace};
 use plotters::prelude::*;
 use plotters::style::RGBColor;
@@ -47,7 +47,8 @@ pub(super) struct Palette {
 impl Palette {
     pub(super) fn of(trace: &Trace) -> Self {
         let mut runtimes = vec![0; trace.threads.len()];
-        for slice in trace.slices() {
+        // Rows that are not drawn need no colours.
+        for slice in trace.slices().filter(|slice| slice.cpu.index() < MAX_ROWS) {
             if let Some(runtime) = runtimes.get_mut(slice.thread.index()) {
                 *runtime += slice.end.saturating_duration_since(slice.begin).as_nanos();
             }
@@ -106,6 +107,10 @@ fn shortened(name: &str) -> String {
     const LONGEST: usize = 22;
     match name.chars().count() {
         ..=LONGEST => name.to_owned(),
-        _ => name.chars().take(LONGEST - 3).chain("...".chars()).collect(),
+        // Names of many often differ only at their end.
+        length => {
+            const KEPT: usize = (LONGEST - 3) / 2;
+            name.chars().take(KEPT + 1).chain("...".chars()).chain(name.chars().skip(length - KEPT)).collect()
+        }
     }
 }

@@ -2,17 +2,18 @@
 //!
 //! Process 1 is "cpus", its threads are the CPUs. Slices are complete events, wake-ups by a thread are arrows (flow
 //! events) from the waker's slice to the slice that they led to, wake-ups by a timer are instants, as are blocks, ends
-//! and moves, and how many wait is a counter per CPU. Times are in microseconds with three decimals, so nothing is rounded.
+//! and moves, and how many wait is a counter per CPU. Times are in microseconds with three decimals, so nothing is rounded; an arrow begins
+//! a nanosecond before the wake-up, within the slice that caused it.
 
 use super::{Event, Mark, Slice, Trace, Waker};
 use std::collections::HashMap;
 use std::io::{self, Write};
-use tessera_hal::{CpuId, Instant};
+use tessera_hal::{CpuId, Duration, Instant};
 
 /// Writes the trace.
 pub fn write(trace: &Trace, to: &mut impl Write) -> io::Result<()> {
     let names: Vec<String> = trace.threads.iter().map(|name| quoted(name)).collect();
-    let mut writer = Writer { to, names, wakes: HashMap::new(), arrows: 0 };
+    let mut writer = Writer { to, names, wakes: HashMap::new(), begun: vec![Instant::ORIGIN; trace.cpus], arrows: 0 };
     writeln!(writer.to, "{{\"displayTimeUnit\":\"ms\",\"traceEvents\":[")?;
     write!(writer.to, "{{\"ph\":\"M\",\"pid\":1,\"name\":\"process_name\",\"args\":{{\"name\":\"cpus\"}}}}")?;
     for cpu in 0..trace.cpus {
@@ -33,6 +34,8 @@ struct Writer<'a, W> {
     names: Vec<String>,
     /// Wake-ups that have not led to a slice yet, by thread: when, and by whose CPU.
     wakes: HashMap<usize, (Instant, CpuId)>,
+    /// When the present slice of each CPU began.
+    begun: Vec<Instant>,
     arrows: u64,
 }
 
@@ -51,17 +54,25 @@ impl<W: Write> Writer<'_, W> {
             }
             match *event {
                 Event::Wake { at, thread, waker: Waker::Thread(cpu) } => {
-                    self.wakes.insert(thread.index(), (at, cpu));
+                    // A waker that blocks or ends at once must have its arrow from its own slice, not from the next.
+                    let is_inside = self.begun.get(cpu.index()).is_some_and(|&begun| begun < at);
+                    let from = if is_inside { at.saturating_sub(Duration::from_nanos(1)) } else { at };
+                    self.wakes.insert(thread.index(), (from, cpu));
+                }
+                Event::Begin { at, cpu, .. } => {
+                    if let Some(begun) = self.begun.get_mut(cpu.index()) {
+                        *begun = at;
+                    }
                 }
                 Event::Wake { at, thread, waker: Waker::Timer(cpu) } => {
                     self.instant(at, cpu, ("timer", "wake"), format_args!("\"wakes\":{}", self.name(thread.index())))?;
                 }
                 Event::Mark { at, cpu, thread, mark } => self.mark(at, cpu, thread.index(), mark)?,
                 Event::Waiting { at, cpu, threads } => self.line(format_args!(
-                    "{{\"ph\":\"C\",\"pid\":1,\"name\":\"runnable CPU {cpu}\",\"ts\":{},\"args\":{{\"waiting\":{threads}}}}}",
+                    "{{\"ph\":\"C\",\"pid\":1,\"name\":\"waiting CPU {cpu}\",\"ts\":{},\"args\":{{\"waiting\":{threads}}}}}",
                     Microseconds(at.as_nanos()),
                 ))?,
-                Event::Wake { .. } | Event::Begin { .. } | Event::End { .. } => {}
+                Event::Wake { .. } | Event::End { .. } => {}
             }
         }
         slices.try_for_each(|slice| self.slice(&slice))

@@ -77,6 +77,12 @@ pub enum Problem {
     /// Two keys that exclude each other.
     #[error("cannot stand beside {0}; expected one of the two")]
     Beside(&'static str),
+    /// A task that is ended before it begins.
+    #[error("it would end before it begins; expected a time after arrive_us and delay together")]
+    EndsBefore,
+    /// A key that can be there once.
+    #[error("stands here a second time; expected one")]
+    Twice,
     /// A task that never ends, and nobody says how long to simulate.
     #[error(
         "never ends, and there is no duration; expected \"duration\" in \"global\", --duration, or a finite \"loop\""
@@ -112,6 +118,16 @@ pub enum Problem {
         /// Those that exist.
         tasks: String,
     },
+}
+
+impl Problem {
+    /// The same, with other words for what would be right.
+    pub(super) fn expecting(mut self, words: &str) -> Self {
+        if let Self::Type { expected, .. } | Self::Range { expected, .. } = &mut self {
+            words.clone_into(expected);
+        }
+        self
+    }
 }
 
 /// Something that was accepted and has no effect.

@@ -5,6 +5,7 @@ use super::attributes::{class, request, weight};
 use super::error::{Problem, WorkloadError};
 use super::field::Field;
 use super::global::CpuLimit;
+use crate::json::Position;
 use kernel_core::sched::{LatencyClass, Weight};
 use tessera_hal::{Duration, Instant};
 
@@ -30,7 +31,7 @@ pub(super) struct Extension {
     pub class: Option<LatencyClass>,
     pub request: Option<Duration>,
     pub arrive: Option<Duration>,
-    pub exit: Option<Instant>,
+    pub exit: Option<(Instant, Position)>,
     pub changes: Vec<Change>,
 }
 
@@ -40,7 +41,6 @@ const CHANGE_KEYS: &str = "at_us, weight, class, request_us or cpus";
 /// Reads the object of a task.
 pub(super) fn read(field: &Field<'_>, cpus: &mut CpuLimit) -> Result<Extension, WorkloadError> {
     let mut extension = Extension::default();
-    let mut exit = None;
     for member in field.object()? {
         let inner = field.inner(member);
         match inner.key() {
@@ -48,7 +48,7 @@ pub(super) fn read(field: &Field<'_>, cpus: &mut CpuLimit) -> Result<Extension, 
             "class" => extension.class = Some(class(&inner)?),
             "request_us" => extension.request = Some(request(&inner)?),
             "arrive_us" => extension.arrive = Some(inner.microseconds(0)?),
-            "exit_us" => exit = Some((inner, point(inner.microseconds(1)?))),
+            "exit_us" => extension.exit = Some((point(inner.microseconds(1)?), inner.position())),
             "changes" => extension.changes = changes(&inner, cpus)?,
             "budget_us" | "period_us" => {
                 return Err(inner.unsupported("there are no scheduling contexts yet; leave it out"));
@@ -56,25 +56,11 @@ pub(super) fn read(field: &Field<'_>, cpus: &mut CpuLimit) -> Result<Extension, 
             _ => return Err(inner.unknown(TASK_KEYS)),
         }
     }
-    let arrival = point(extension.arrive.unwrap_or(Duration::ZERO));
-    if let Some((field, exit)) = exit {
-        if exit <= arrival {
-            return Err(earlier_than_arrival(&field));
-        }
-        extension.exit = Some(exit);
-    }
     Ok(extension)
 }
 
 fn point(after_start: Duration) -> Instant {
     Instant::ORIGIN.saturating_add(after_start)
-}
-
-fn earlier_than_arrival(field: &Field<'_>) -> WorkloadError {
-    field.wrong(Problem::Range {
-        expected: "a time after arrive_us".to_owned(),
-        found: "a time at which the task has not arrived".to_owned(),
-    })
 }
 
 fn changes(field: &Field<'_>, cpus: &mut CpuLimit) -> Result<Vec<Change>, WorkloadError> {

@@ -122,6 +122,8 @@ pub(super) struct Global {
     pub kick_latency: Duration,
     pub switch_cost: Duration,
     pub noise: Option<Noise>,
+    /// There was a `tessera` object.
+    is_extended: bool,
 }
 
 impl Global {
@@ -130,6 +132,9 @@ impl Global {
         for member in field.object()? {
             let inner = field.inner(member);
             match inner.key() {
+                "tessera" if std::mem::replace(&mut self.is_extended, true) => {
+                    return Err(inner.wrong_key(Problem::Twice));
+                }
                 "duration" => self.duration = seconds(&inner)?,
                 "default_policy" => self.policy = policy(&inner)?,
                 "tessera" => self.take_extension(&inner)?,

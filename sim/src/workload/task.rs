@@ -10,6 +10,7 @@ use super::global::CpuLimit;
 use super::names::Names;
 use super::{CpuSet, MAX_THREADS};
 use crate::json::Position;
+use std::collections::HashSet;
 use tessera_hal::{Duration, Instant};
 
 /// A task of a workload.
@@ -117,17 +118,26 @@ impl TaskReader<'_> {
         let mut common = Common::default();
         let (mut instances, mut delay, mut phases) = (1, Duration::ZERO, None);
         let mut extension = Extension::default();
+        let mut seen = HashSet::new();
+        check_name(field)?;
         for member in field.object()? {
             let inner = field.inner(member);
             match inner.key() {
                 "instance" => instances = inner.integer(0..=MAX_THREADS as i128)? as usize,
                 "delay" => delay = inner.microseconds(0)?,
+                "phases" | "tessera" if !seen.insert(inner.key()) => return Err(inner.wrong_key(Problem::Twice)),
                 "phases" => phases = Some(inner),
                 "tessera" => extension = extension::read(&inner, self.cpus)?,
                 _ => self.common(&inner, &mut common, "instance, delay, phases, tessera")?,
             }
         }
         self.check_fork_only(field, instances, &common.events)?;
+        let arrive = delay.saturating_add(extension.arrive.unwrap_or(Duration::ZERO));
+        let begins = Instant::ORIGIN.saturating_add(arrive);
+        if let Some((_, position)) = extension.exit.filter(|&(exit, _)| exit <= begins) {
+            let key = Some("exit_us".to_owned());
+            return Err(WorkloadError { key, ..field.wrong_at(position, Problem::EndsBefore) });
+        }
         let wishes = common.wishes.or(&Wishes::with_policy(self.policy));
         let mut attributes = wishes.attributes(self.notices);
         attributes.weight = extension.weight.unwrap_or(attributes.weight);
@@ -155,8 +165,8 @@ impl TaskReader<'_> {
             name,
             position: field.member.position,
             instances,
-            arrive: delay.saturating_add(extension.arrive.unwrap_or(Duration::ZERO)),
-            exit: extension.exit,
+            arrive,
+            exit: extension.exit.map(|(exit, _)| exit),
             attributes,
             cpus: common.cpus,
             rounds,
@@ -262,15 +272,26 @@ impl TaskReader<'_> {
     }
 }
 
+/// A name is printed, drawn and written into traces.
+fn check_name(field: &Field<'_>) -> Result<(), WorkloadError> {
+    if field.key().is_empty() || field.key().contains(char::is_control) {
+        let expected = "a name without control characters".to_owned();
+        let found = format!("\"{}\"", field.key().escape_debug());
+        return Err(field.wrong_key(Problem::Range { expected, found }));
+    }
+    Ok(())
+}
+
 fn expected_keys(others: &str) -> String {
     let events: Vec<&str> = EventName::supported().collect();
     format!("{others}, loop, cpus, policy, priority, dl-runtime, or an event: {}", events.join(", "))
 }
 
 fn rounds(field: &Field<'_>) -> Result<Rounds, WorkloadError> {
-    let refuse =
-        |found: String| field.wrong(Problem::Range { expected: "-1 (for ever) or 1 and more".to_owned(), found });
-    match field.integer(i128::from(i64::MIN)..=i128::from(i64::MAX))? {
+    const ROUNDS: &str = "-1 (for ever) or 1 and more";
+    let refuse = |found: String| field.wrong(Problem::Range { expected: ROUNDS.to_owned(), found });
+    let all = i128::from(i64::MIN)..=i128::from(i64::MAX);
+    match field.integer(all).map_err(|error| WorkloadError { problem: error.problem.expecting(ROUNDS), ..error })? {
         -1 => Ok(Rounds::Endless),
         times @ 1.. => Ok(Rounds::Times(times as u64)),
         other => Err(refuse(other.to_string())),
