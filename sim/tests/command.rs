@@ -102,8 +102,8 @@ fn two_results_are_compared_task_by_task() {
     let folder = Folder::new("compare");
     let file = folder.file("w.json", WORKLOAD);
     let (a, b) = (folder.path("a.json"), folder.path("b.json"));
-    assert!(sim(&["run", &file, "--policy", "wfq", "--json", &a]).status.success());
-    assert!(sim(&["run", &file, "--cpus", "1", "--json", &b]).status.success());
+    assert!(sim(&["run", &file, "--json", &a]).status.success());
+    assert!(sim(&["run", &file, "--policy", "eevdf", "--cpus", "1", "--json", &b]).status.success());
     let table = text(&sim(&["compare", &a, &b]).stdout);
     assert!(
         table.contains("A: wfq, 2 CPUs") && table.contains("B: eevdf, 1 CPU") && table.contains("sleeper"),

@@ -14,9 +14,9 @@ use tessera_hal::Duration;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Policy {
     /// Lowest finish tag first.
+    #[default]
     Wfq,
     /// Earliest virtual deadline first, among the eligible.
-    #[default]
     Eevdf,
 }
 
