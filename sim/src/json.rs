@@ -115,9 +115,9 @@ pub enum Problem {
     #[error("{0} is no escape; expected one of \\\" \\\\ \\/ \\b \\f \\n \\r \\t \\uXXXX")]
     Escape(String),
     /// A number that is none.
-    #[error("{0} is no number")]
+    #[error("{0} is no number that can be held; expected an integer of up to 38 digits or a decimal below 1e308")]
     Number(String),
     /// Arrays and objects nest too deep.
-    #[error("nested more than {MAX_DEPTH} deep")]
+    #[error("nested too deep; expected at most {MAX_DEPTH} arrays and objects in each other")]
     TooDeep,
 }

@@ -24,7 +24,7 @@ fn each_mistake_is_named_where_it_stands() {
         ("{\"tasks\": {\"t\": {\"run\": -1}}}", "1:25: task \"t\", key \"run\": -1 is not allowed; expected "),
         ("{\"tasks\": {\"t\": {\"run\"}}}", "1:18: task \"t\", key \"run\": expected an integer from 0 to "),
         ("{\"tasks\": {\"t\": {}}}", "1:17: task \"t\", key \"t\": \"phases or an event\" is missing"),
-        ("{\"tasks\": {}}", "1:1: \"tasks\" is missing"),
+        ("{\"tasks\": {}}", "1:1: \"a task\" is missing"),
         ("[1]", "1:1: expected an object, found an array"),
         ("{\"tasks\": {\"t\": {\"run\": 5}}}", "1:12: task \"t\", never ends, and there is no duration"),
     ];

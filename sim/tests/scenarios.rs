@@ -144,6 +144,14 @@ fn threads_arrive_change_and_are_ended_on_time() {
 }
 
 #[test]
+fn no_instance_takes_the_name_of_another_task() {
+    let text = r#"{"tasks": {"t": {"instance": 3, "loop": 1, "run": 5}, "t-1": {"loop": 1, "run": 5}}}"#;
+    let outcome = run(text, Policy::Wfq);
+    let names: Vec<&str> = outcome.report.tasks.iter().map(|task| task.name.as_str()).collect();
+    assert_eq!(names, ["t-0", "t-2", "t-3", "t-1"]);
+}
+
+#[test]
 fn what_should_have_come_before_a_thread_began_comes_at_once() {
     let text = r#"{"global": {"tessera": {"cpus": 1}, "duration": 1}, "tasks": {
         "late": {"run": 1000, "delay": 500000, "tessera": {"changes": [{"at_us": 1000, "weight": 640}]}},

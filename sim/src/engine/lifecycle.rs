@@ -9,7 +9,7 @@ use crate::trace::{Event, ThreadIndex, Waker};
 use crate::workload::{CpuSet, Phase, TaskId, Workload};
 use kernel_core::sched::{self, AttributeError, Terminated, Weight};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use tessera_hal::{CpuId, Instant, SchedHal};
 
 /// What the workload itself brings about.
@@ -67,8 +67,10 @@ impl Plan {
 pub(super) struct Numbering {
     /// For each task the first of its name.
     first: Vec<usize>,
-    /// How many of that name there will be without forks, and how many have begun.
+    /// How many of that name there will be without forks, and the next number.
     counts: Vec<(usize, usize)>,
+    /// The names of all tasks.
+    tasks: HashSet<String>,
 }
 
 impl Numbering {
@@ -81,16 +83,25 @@ impl Numbering {
         for (task, &first) in workload.tasks.iter().zip(&first) {
             counts[first].0 += task.instances;
         }
-        Self { first, counts }
+        Self { first, counts, tasks: workload.tasks.iter().map(|task| task.name.clone()).collect() }
     }
 
     /// The name of the next instance: with a number, unless it is the only one that the workload begins.
     fn next(&mut self, workload: &Workload, id: TaskId) -> String {
         let name = &workload.task(id).name;
         let (planned, begun) = &mut self.counts[self.first[id.index()]];
-        let number = *begun;
-        *begun += 1;
-        if *planned == 1 && number == 0 { name.clone() } else { format!("{name}-{number}") }
+        if *planned == 1 && *begun == 0 {
+            *begun = 1;
+            return name.clone();
+        }
+        loop {
+            let numbered = format!("{name}-{begun}");
+            *begun += 1;
+            // A task may have the name that an instance of another one would get.
+            if !self.tasks.contains(&numbered) {
+                return numbered;
+            }
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::thread::Index;
 use crate::workload::{Action, BarrierId, ConditionId, MutexId, SemaphoreId, SuspensionId, TimerId, Workload};
+use indexmap::IndexSet;
 use std::collections::VecDeque;
 use tessera_hal::Instant;
 
@@ -53,7 +54,7 @@ pub(super) struct NotHeld;
 impl Resources {
     pub(super) fn new(workload: &Workload) -> Self {
         let names = &workload.names;
-        fn many<T: Default>(names: &[String]) -> Vec<T> {
+        fn many<T: Default>(names: &IndexSet<String>) -> Vec<T> {
             names.iter().map(|_| T::default()).collect()
         }
         let mut barriers: Vec<Barrier> = many(&names.barriers);

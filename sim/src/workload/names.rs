@@ -1,5 +1,7 @@
 //! Names of what tasks wait for, resolved to ids.
 
+use indexmap::IndexSet;
+
 /// Declares ids of one kind each.
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
@@ -40,17 +42,17 @@ ids! {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Names {
     /// Mutexes.
-    pub mutexes: Vec<String>,
+    pub mutexes: IndexSet<String>,
     /// Condition variables.
-    pub conditions: Vec<String>,
+    pub conditions: IndexSet<String>,
     /// Barriers.
-    pub barriers: Vec<String>,
+    pub barriers: IndexSet<String>,
     /// What `suspend` waits at.
-    pub suspensions: Vec<String>,
+    pub suspensions: IndexSet<String>,
     /// Semaphores.
-    pub semaphores: Vec<String>,
+    pub semaphores: IndexSet<String>,
     /// Timers.
-    pub timers: Vec<String>,
+    pub timers: IndexSet<String>,
 }
 
 impl Names {
@@ -61,10 +63,7 @@ impl Names {
 }
 
 /// The id of a name, which is added if it is new.
-pub(super) fn intern<I: From<u32>>(names: &mut Vec<String>, name: &str) -> I {
-    let index = names.iter().position(|known| known == name).unwrap_or_else(|| {
-        names.push(name.to_owned());
-        names.len() - 1
-    });
+pub(super) fn intern<I: From<u32>>(names: &mut IndexSet<String>, name: &str) -> I {
+    let index = names.get_index_of(name).unwrap_or_else(|| names.insert_full(name.to_owned()).0);
     I::from(index as u32)
 }

@@ -103,7 +103,7 @@ fn tasks(
         members.extend(field.object()?);
     }
     if members.is_empty() {
-        let problem = Problem::Missing("tasks");
+        let problem = Problem::Missing("a task");
         return Err(WorkloadError { position: Position { line: 1, column: 1 }, task: None, key: None, problem });
     }
     let task_names: Vec<&str> = members.iter().map(|member| member.key.as_str()).collect();
