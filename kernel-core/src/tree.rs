@@ -5,7 +5,7 @@
 //! subtree (the least eligible time, whether anybody in it may be stolen). An entity with several `Links` can be in
 //! several trees. Equal keys stay in order of insertion, the first and the last node are known, and nothing allocates.
 //!
-//! Each node gets a random priority when it is inserted and is above all of lower priority: so the tree has the shape
+//! Each node gets a random priority when it is inserted and is above those of its subtree, which have lower ones: so the tree has the shape
 //! that it would have if all had come in random order, whatever the order was. Insertion, removal of any node and
 //! searches take O(log n) expected steps (four times as many with a chance below n^-5), and at the ends, where a run
 //! queue takes those who are next and puts those who have had their turn, constantly many: there is no balance to
@@ -148,7 +148,7 @@ impl Tree {
         self.next_where(nodes, slot, &Everything)
     }
 
-    /// The first node that `filter` accepts. O(log n) if `may_contain` is never true in vain.
+    /// The first node that `filter` accepts. O(log n) expected if `may_contain` is never true in vain.
     #[inline]
     pub fn first_where<N: Nodes, F: Filter<N>>(&self, nodes: &N, filter: &F) -> Option<Slot> {
         let first: At<'_, N> = At::maybe(nodes, self.first)?;

@@ -38,7 +38,7 @@ pub const MAX_THREADS: usize = 100_000;
 pub type CpuSet = tessera_hal::CpuSet<WORDS>;
 
 /// A valid workload.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Workload {
     /// The machine.
     pub machine: Machine,

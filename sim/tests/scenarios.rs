@@ -156,12 +156,13 @@ fn what_should_have_come_before_a_thread_began_comes_at_once() {
     let text = r#"{"global": {"tessera": {"cpus": 1}, "duration": 1}, "tasks": {
         "late": {"run": 1000, "delay": 500000, "tessera": {"changes": [{"at_us": 1000, "weight": 640}]}},
         "other": {"run": 1000},
-        "child": {"instance": 0, "run": 1000, "tessera": {"exit_us": 2000}},
+        "child": {"instance": 0, "sem_post": "s", "run": 1000, "tessera": {"exit_us": 2000}},
+        "never": {"loop": 1, "sem_wait": "s", "run": 1000},
         "parent": {"loop": 1, "run": 5000, "fork": "child"}}}"#;
     for policy in POLICIES {
         let outcome = run(text, policy);
         assert_eq!((task(&outcome, "late").weight, task(&outcome, "other").weight), (640, 64));
-        assert_eq!(task(&outcome, "child-0").runtime_ns, 0);
+        assert_eq!((task(&outcome, "child-0").dispatches, task(&outcome, "never").runtime_ns), (0, 0));
     }
 }
 

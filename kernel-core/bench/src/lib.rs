@@ -31,7 +31,7 @@ pub enum Operation {
     RemoveAny,
     /// Any ready thread gets another weight.
     WeightChange,
-    /// As `PickRequeue`, among requests from 0.1 to 100 ms, where the first deadline is often not eligible.
+    /// As `PickRequeueMixed`, with requests from 0.1 to 51.2 ms, where the first deadline is often not eligible.
     EligiblePick,
 }
 
@@ -233,7 +233,7 @@ impl Plan {
         }
         Self {
             weights: (0..total).map(|_| weight(&mut random)).collect(),
-            requests_us: (0..total).map(|_| requests(&mut random).min(100_000)).collect(),
+            requests_us: (0..total).map(|_| requests(&mut random)).collect(),
             blocked,
             warm_up: (4 * count).min(4_096),
             chosen,

@@ -32,6 +32,7 @@ impl WeightedMean {
     /// Whether V is at `point` or past it. Asks no division.
     #[inline]
     pub(crate) fn has_reached(&self, point: VirtualTime) -> bool {
+        debug_assert!(self.weights != 0, "a queue without members reaches nothing");
         // point - base <= floor(sum / weights), and both sides are whole.
         i128::from(point.since(self.base).as_nanos()) * i128::from(self.weights) <= self.sum
     }

@@ -279,14 +279,14 @@ impl RunQueue {
     fn notice<const WORDS: usize>(&mut self, claim: Claim, threads: &Slab<Entity<WORDS>>) -> Notice {
         let Some(current) = self.current else {
             // One of those who are here will run, the others will wait.
-            self.unannounced += u32::from(self.tree.len() > 1);
+            self.unannounced = self.unannounced.saturating_add(u32::from(self.tree.len() > 1));
             return Notice::Reschedule;
         };
         let running = threads[current.slot].claim();
         if self.policy.is_due_before(claim, running, |point| self.mean.has_reached(point)) {
             self.resched = true;
             // It or another one will wait; which one, the decision will show.
-            self.unannounced += 1;
+            self.unannounced = self.unannounced.saturating_add(1);
             return Notice::Reschedule;
         }
         if self.tree.len() == 1 { Notice::Rearm } else { Notice::Nothing }
@@ -318,7 +318,7 @@ impl RunQueue {
         self.hang(threads, current.slot, entity);
         entity.home.move_to(ThreadState::Queued, self.cpu);
         self.put_back = Some((current.slot, how));
-        self.unannounced += 1;
+        self.unannounced = self.unannounced.saturating_add(1);
     }
 
     /// The current thread leaves the queue; the caller owns it then, as `Waking`.

@@ -1,7 +1,7 @@
 //! The run tree: who waits on one CPU, by virtual deadline, first come first served among equals.
 //!
 //! Each node keeps two facts about its subtrees: the earliest virtual run time, so that the first *eligible* entity is
-//! found in O(log n), and whether somebody there may be stolen, so that pinned ones hide nobody. A policy under which
+//! found in O(log n) expected, and whether somebody there may be stolen, so that pinned ones hide nobody. A policy under which
 //! everyone is eligible keeps only the second. Guarded by the queue's lock.
 
 use super::entity::Entity;

@@ -51,11 +51,11 @@ impl Tree {
         if counted != self.len {
             return Err(TreeViolation::Length);
         }
-        let mut in_order = self.iter(nodes);
-        let mut previous = in_order.next();
-        if previous != self.first {
+        if self.first != root.map(|root| root.outermost(nodes, Side::Left).slot) {
             return Err(TreeViolation::First);
         }
+        let mut in_order = self.iter(nodes);
+        let mut previous = in_order.next();
         let key = |slot| N::key(nodes.node(slot));
         for slot in in_order {
             if previous.is_some_and(|previous| key(previous) > key(slot)) {
@@ -94,4 +94,42 @@ fn check_subtree<'a, N: Nodes>(
         return Err(TreeViolation::Summary(slot));
     }
     Ok(())
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use crate::tree::Links;
+    use alloc::vec::Vec;
+
+    struct Three(Vec<Links>);
+
+    impl Nodes for Three {
+        type Node = Links;
+        type Key = ();
+        type Summary = ();
+        fn node(&self, slot: Slot) -> &Links {
+            &self.0[slot.index() as usize]
+        }
+        fn links(links: &Links) -> &Links {
+            links
+        }
+        fn key(_: &Links) {}
+        fn summary(&self, _: &Links) {}
+    }
+
+    #[test]
+    fn a_first_or_last_node_that_is_another_one_is_found() {
+        let nodes = Three((0..3).map(|_| Links::default()).collect());
+        let mut tree = Tree::new();
+        (0..3).for_each(|index| tree.insert(&nodes, Slot::new(index)));
+        assert_eq!(tree.check(&nodes), Ok(()));
+        let (first, last) = (tree.first, tree.last);
+        tree.first = Some(Slot::new(1));
+        assert_eq!(tree.check(&nodes), Err(TreeViolation::First));
+        (tree.first, tree.last) = (first, Some(Slot::new(1)));
+        assert_eq!(tree.check(&nodes), Err(TreeViolation::Last));
+        tree.last = last;
+        assert_eq!(tree.check(&nodes), Ok(()));
+    }
 }

@@ -165,25 +165,31 @@ impl<const W: usize> Engine<'_, W> {
         let refused = |engine: &Self, error: String| engine.fault(index, FaultKind::Refused(error));
         let created = self.dispatcher.create(attributes, index as u64);
         let id = created.map_err(|error| refused(self, error.to_string()))?;
-        let thread = &mut self.threads[index];
-        thread.id = Some(id);
-        thread.state = State::Waiting { since: self.now };
+        self.threads[index].id = Some(id);
         self.live += 1;
         self.events += 1;
+        // What should have come before comes first.
+        let overdue = task.changes.iter().take_while(|change| change.at <= self.now).count();
+        (0..overdue).try_for_each(|place| self.change(index, place))?;
+        if task.exit.is_some_and(|exit| exit <= self.now) {
+            self.kill(index);
+            return Ok(());
+        }
+        self.threads[index].state = State::Waiting { since: self.now };
         self.become_runnable(index, creator.map_or(Waker::Start, Waker::Thread));
         self.dispatcher.start(id, creator).map_err(|error| refused(self, error.to_string()))?;
-        self.plan_for(index);
+        self.plan_for(index, overdue);
         Ok(())
     }
 
-    /// Plans what is to come for a thread that has begun; what should have come before comes now, in its order.
-    fn plan_for(&mut self, index: Index) {
+    /// Plans what is to come for a thread that has begun, behind the changes that it begins with.
+    fn plan_for(&mut self, index: Index, overdue: usize) {
         let task = self.workload.task(self.threads[index].task);
-        for (place, change) in task.changes.iter().enumerate() {
-            self.plan.add(change.at.max(self.now), Entry::Change(index, place));
+        for (place, change) in task.changes.iter().enumerate().skip(overdue) {
+            self.plan.add(change.at, Entry::Change(index, place));
         }
         if let Some(exit) = task.exit {
-            self.plan.add(exit.max(self.now), Entry::Exit(index));
+            self.plan.add(exit, Entry::Exit(index));
         }
     }
 

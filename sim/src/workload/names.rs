@@ -39,7 +39,7 @@ ids! {
 }
 
 /// All names, by kind; an id is the place of its name.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Names {
     /// Mutexes.
     pub mutexes: IndexSet<String>,

@@ -134,7 +134,7 @@ impl TaskReader<'_> {
         self.check_fork_only(field, instances, &common.events)?;
         let arrive = delay.saturating_add(extension.arrive.unwrap_or(Duration::ZERO));
         let begins = Instant::ORIGIN.saturating_add(arrive);
-        if let Some((_, position)) = extension.exit.filter(|&(exit, _)| exit <= begins) {
+        if let Some((_, position)) = extension.exit.filter(|&(exit, _)| instances > 0 && exit <= begins) {
             let key = Some("exit_us".to_owned());
             return Err(WorkloadError { key, ..field.wrong_at(position, Problem::EndsBefore) });
         }
@@ -275,7 +275,7 @@ impl TaskReader<'_> {
 /// A name is printed, drawn and written into traces.
 fn check_name(field: &Field<'_>) -> Result<(), WorkloadError> {
     if field.key().is_empty() || field.key().contains(char::is_control) {
-        let expected = "a name without control characters".to_owned();
+        let expected = "a name with something in it and no control characters".to_owned();
         let found = format!("\"{}\"", field.key().escape_debug());
         return Err(field.wrong_key(Problem::Range { expected, found }));
     }
