@@ -190,3 +190,6 @@ impl Tree {
         (self.draws >> 32) as u32 | 1
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;

@@ -152,7 +152,7 @@ proptest! {
 }
 
 #[test]
-fn ascending_descending_and_alternating_insertions_stay_in_balance() {
+fn ascending_descending_and_alternating_insertions_behave_as_a_map() {
     for order in 0..3_u64 {
         let mut pair = Pair::new(1000);
         for index in 0..1000_u32 {
@@ -174,31 +174,6 @@ fn ascending_descending_and_alternating_insertions_stay_in_balance() {
         assert!(pair.tree.is_empty());
         pair.compare(50);
     }
-}
-
-#[test]
-fn equal_keys_stay_in_order_of_insertion() {
-    struct Unordered(Vec<Links>);
-    impl Nodes for Unordered {
-        type Node = Links;
-        type Key = ();
-        type Summary = ();
-        fn node(&self, slot: Slot) -> &Links {
-            &self.0[slot.index() as usize]
-        }
-        fn links(links: &Links) -> &Links {
-            links
-        }
-        fn key(_: &Links) {}
-        fn summary(&self, _: &Links) {}
-    }
-    let nodes = Unordered((0..100).map(|_| Links::default()).collect());
-    let mut tree = Tree::new();
-    for index in 0..100 {
-        tree.insert(&nodes, Slot::new(index));
-    }
-    assert_eq!(tree.check(&nodes), Ok(()));
-    assert!(tree.iter(&nodes).map(Slot::index).eq(0..100));
 }
 
 #[test]
