@@ -99,6 +99,15 @@ fn values_out_of_range_are_refused_with_the_range() {
 }
 
 #[test]
+fn tasks_without_a_name_that_can_be_shown_are_refused() {
+    for name in ["", "a\\u0001b", "a\\nb"] {
+        let text = format!("{{\"tasks\": {{\"{name}\": {{\"loop\": 1, \"run\": 1}}}}}}");
+        let found = refusal(&text);
+        assert!(found.contains("expected a name with something in it and no control characters"), "{text}: {found}");
+    }
+}
+
+#[test]
 fn machines_that_do_not_fit_are_refused() {
     let machine = |tessera: &str, task: &str| {
         format!("{{\"global\": {{\"duration\": 1, \"tessera\": {{{tessera}}}}}, \"tasks\": {{\"t\": {{{task}}}}}}}")

@@ -114,3 +114,16 @@ fn shortened(name: &str) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_that_differ_at_their_end_are_told_apart() {
+        assert_eq!(shortened("a name that just fits.").as_str(), "a name that just fits.");
+        let names = [1, 2].map(|number| shortened(&format!("ein l\u{e4}ngerer Name einer Aufgabe {number}")));
+        assert_eq!(names[0], "ein l\u{e4}nger...Aufgabe 1");
+        assert_ne!(names[0], names[1]);
+    }
+}
