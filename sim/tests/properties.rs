@@ -177,3 +177,25 @@ fn a_trace_has_arrows_from_wakers_and_counters_of_those_who_wait() {
         assert!(text.contains(what), "no {what}");
     }
 }
+
+#[test]
+fn an_arrow_begins_inside_the_slice_that_woke_even_if_that_ended_with_it() {
+    let text = r#"{"global": {"tessera": {"cpus": 1}}, "tasks": {
+        "waker": {"loop": 5, "run": 1000, "sem_post": "s", "sleep": 500},
+        "woken": {"loop": 5, "sem_wait": "s", "run": 200}}}"#;
+    let trace = common::run(text, Policy::Wfq).trace.expect("it was recorded");
+    let mut bytes = Vec::new();
+    chrome::write(&trace, &mut bytes).expect("a vector takes everything");
+    let parsed: serde_json::Value = serde_json::from_slice(&bytes).expect("JSON");
+    let events = parsed["traceEvents"].as_array().expect("a list");
+    let time = |event: &serde_json::Value, key: &str| event[key].as_f64().expect("a number");
+    let of_waker = |at: f64| {
+        let holds =
+            |slice: &serde_json::Value| (time(slice, "ts")..time(slice, "ts") + time(slice, "dur")).contains(&at);
+        events.iter().any(|event| event["ph"] == "X" && event["name"] == "waker" && holds(event))
+    };
+    let starts: Vec<f64> = events.iter().filter(|event| event["ph"] == "s").map(|event| time(event, "ts")).collect();
+    // The first post comes before anybody waits, and wakes nobody.
+    assert_eq!(starts.len(), 4);
+    assert!(starts.iter().all(|&at| of_waker(at)), "{starts:?}");
+}
