@@ -55,6 +55,19 @@ pub struct Panel<'a> {
     pub show: Show,
 }
 
+/// A name of at most `longest` characters, without its middle if it has more: names of many often differ only at their
+/// end.
+pub fn shortened(name: &str, longest: usize) -> String {
+    match name.chars().count() {
+        length if length > longest => {
+            let end = longest.saturating_sub(3) / 2;
+            let beginning = longest.saturating_sub(3) - end;
+            name.chars().take(beginning).chain("...".chars()).chain(name.chars().skip(length - end)).collect()
+        }
+        _ => name.to_owned(),
+    }
+}
+
 /// Who ran where, and the shares over time, with a legend.
 pub fn run(title: &str, trace: &Trace) -> Result<String, PlotError> {
     figure(&[Panel { title, trace, show: Show { gantt: true, shares: true } }])

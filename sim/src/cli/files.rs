@@ -1,6 +1,7 @@
 //! Files in and out, with errors that name them.
 
 use anyhow::{Context, Result, anyhow};
+use sim::plot;
 use sim::workload::{self, Workload};
 use std::fs;
 use std::io::{self, Write};
@@ -25,18 +26,8 @@ pub(super) fn print(text: &str) -> Result<()> {
     }
 }
 
-/// A file's name, for titles: its ends, if it is long.
+/// A file's name, short enough for titles.
 pub(super) fn short_name(path: &Path) -> String {
-    const KEPT: usize = 30;
-    let name = name(path);
-    match name.chars().count() {
-        length if length > 2 * KEPT + 3 => {
-            name.chars().take(KEPT).chain("...".chars()).chain(name.chars().skip(length - KEPT)).collect()
-        }
-        _ => name,
-    }
-}
-
-fn name(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+    const LONGEST: usize = 63;
+    plot::shortened(&path.file_name().unwrap_or(path.as_os_str()).to_string_lossy(), LONGEST)
 }

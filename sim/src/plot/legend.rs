@@ -1,6 +1,6 @@
 //! Colours of threads, and the legend that explains them.
 
-use super::{Area, FONT, MAX_ROWS, PlotError};
+use super::{Area, FONT, MAX_ROWS, PlotError, shortened};
 use crate::trace::{ThreadIndex, Trace};
 use plotters::prelude::*;
 use plotters::style::RGBColor;
@@ -29,6 +29,8 @@ const GREYS: [RGBColor; 3] = [RGBColor(160, 160, 160), RGBColor(185, 185, 185), 
 /// Where the first entry of a legend stands, and from one to the next, in pixels.
 const TOP: i32 = 40;
 const STEP: i32 = 20;
+/// How many characters of a name fit beside its colour.
+const LONGEST: usize = 22;
 
 /// The height of a legend of so many threads.
 pub(super) fn height(threads: usize) -> u32 {
@@ -97,22 +99,9 @@ pub(super) fn draw_entries(
     for (row, (colour, name)) in entries.into_iter().enumerate() {
         let top = TOP + STEP * row as i32;
         area.draw(&Rectangle::new([(4, top), (16, top + 12)], colour.filled()))?;
-        area.draw(&Text::new(shortened(&name), (22, top), &style))?;
+        area.draw(&Text::new(shortened(&name, LONGEST), (22, top), &style))?;
     }
     Ok(())
-}
-
-/// A name that fits the legend.
-fn shortened(name: &str) -> String {
-    const LONGEST: usize = 22;
-    match name.chars().count() {
-        ..=LONGEST => name.to_owned(),
-        // Names of many often differ only at their end.
-        length => {
-            const KEPT: usize = (LONGEST - 3) / 2;
-            name.chars().take(KEPT + 1).chain("...".chars()).chain(name.chars().skip(length - KEPT)).collect()
-        }
-    }
 }
 
 #[cfg(test)]
@@ -121,8 +110,8 @@ mod tests {
 
     #[test]
     fn long_names_that_differ_at_their_end_are_told_apart() {
-        assert_eq!(shortened("a name that just fits.").as_str(), "a name that just fits.");
-        let names = [1, 2].map(|number| shortened(&format!("ein l\u{e4}ngerer Name einer Aufgabe {number}")));
+        assert_eq!(shortened("a name that just fits.", LONGEST).as_str(), "a name that just fits.");
+        let names = [1, 2].map(|number| shortened(&format!("ein l\u{e4}ngerer Name einer Aufgabe {number}"), LONGEST));
         assert_eq!(names[0], "ein l\u{e4}nger...Aufgabe 1");
         assert_ne!(names[0], names[1]);
     }

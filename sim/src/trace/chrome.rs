@@ -2,8 +2,9 @@
 //!
 //! Process 1 is "cpus", its threads are the CPUs. Slices are complete events, wake-ups by a thread are arrows (flow
 //! events) from the waker's slice to the slice that they led to, wake-ups by a timer are instants, as are blocks, ends
-//! and moves, and how many wait is a counter per CPU. Times are in microseconds with three decimals, so nothing is rounded; an arrow begins
-//! a nanosecond before the wake-up, unless the slice that caused it began only then, so that it begins within that slice.
+//! and moves, and how many wait is a counter per CPU. Times are in microseconds with three decimals, so nothing is
+//! rounded; an arrow begins a nanosecond before the wake-up, unless the slice that caused it began only then, so that it
+//! begins within that slice.
 
 use super::{Event, Mark, Slice, Trace, Waker};
 use std::collections::HashMap;
