@@ -120,6 +120,12 @@ impl Duration {
         }
     }
 
+    /// `self + other`, modulo 2^64 ns. For books: parts of one clock's time that do not overlap add up to no more than
+    /// the clock's range.
+    pub const fn wrapping_add(self, other: Self) -> Self {
+        Self(self.0.wrapping_add(other.0))
+    }
+
     /// `self - other`, or zero.
     pub const fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))

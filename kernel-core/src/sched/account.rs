@@ -97,21 +97,23 @@ impl Ledger {
 
     /// Counts the time up to `now`. An earlier `now` than the last one counts nothing.
     pub(crate) fn count(&mut self, now: Instant) {
-        let passed = now.saturating_duration_since(self.counted_to);
-        if self.doing == Doing::Nothing || passed.is_zero() {
+        if now <= self.counted_to || self.doing == Doing::Nothing {
             return;
         }
+        let passed = now.saturating_duration_since(self.counted_to);
         self.counted_to = now;
-        let (ran, paid) = match (self.in_interrupt, self.doing) {
-            (true, _) => (&mut self.ran.interrupt_and_switch, &mut self.paid.unattributed),
-            (false, Doing::Thread) => {
-                self.uncharged = self.uncharged.saturating_add(passed);
-                (&mut self.ran.thread, &mut self.paid.fair_share)
-            }
-            (false, _) => (&mut self.ran.idle, &mut self.paid.idle),
+        let book = |ran: &mut Duration, paid: &mut Duration| {
+            *ran = ran.wrapping_add(passed);
+            *paid = paid.wrapping_add(passed);
         };
-        *ran = ran.saturating_add(passed);
-        *paid = paid.saturating_add(passed);
+        match (self.in_interrupt, self.doing) {
+            (true, _) => book(&mut self.ran.interrupt_and_switch, &mut self.paid.unattributed),
+            (false, Doing::Thread) => {
+                self.uncharged = self.uncharged.wrapping_add(passed);
+                book(&mut self.ran.thread, &mut self.paid.fair_share);
+            }
+            (false, _) => book(&mut self.ran.idle, &mut self.paid.idle),
+        }
     }
 
     /// Whether all time up to `now` is counted.

@@ -18,25 +18,29 @@ use tessera_hal::{CpuId, CpuSet, Duration, Instant};
 
 /// The identity of a thread: a slot and the generation that lives there. Stale, never wrong, once the thread is gone.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ThreadId(u64);
+pub struct ThreadId {
+    slot: Slot,
+    generation: u32,
+}
 
 impl ThreadId {
     /// As one number, for programs and reports.
     pub const fn as_u64(self) -> u64 {
-        self.0
+        self.entity::<1>().as_u64()
     }
 
-    /// Back from one number. Any number is an id; one that was made up is stale.
+    /// Back from one number. Any number is an id; one that was made up is stale, and all that are beyond what a
+    /// dispatcher can hold are one.
     pub const fn from_u64(number: u64) -> Self {
-        Self(number)
+        Self::of(Id::<Entity<1>>::from_u64(number))
     }
 
-    pub(super) fn of<const WORDS: usize>(id: Id<Entity<WORDS>>) -> Self {
-        Self(id.as_u64())
+    pub(super) const fn of<const WORDS: usize>(id: Id<Entity<WORDS>>) -> Self {
+        Self { slot: id.slot(), generation: id.generation() }
     }
 
-    pub(super) fn entity<const WORDS: usize>(self) -> Id<Entity<WORDS>> {
-        Id::from_u64(self.0)
+    pub(super) const fn entity<const WORDS: usize>(self) -> Id<Entity<WORDS>> {
+        Id::from_parts(self.slot, self.generation)
     }
 }
 
@@ -117,6 +121,14 @@ impl Counters {
         ] {
             count.set(0);
         }
+    }
+}
+
+/// Keeps the longest; writes only if it is another one.
+#[inline(always)]
+pub(super) fn raise(longest: &QueueOwned<Duration>, duration: Duration) {
+    if longest.get() < duration {
+        longest.set(duration);
     }
 }
 
@@ -303,13 +315,13 @@ impl<const WORDS: usize> Entity<WORDS> {
         let (span, fraction) = scale(service, weight, self.fraction.get());
         self.fraction.set(fraction);
         self.vruntime.update(|vruntime| vruntime.wrapping_add(span));
-        self.used.update(|used| used.saturating_add(service));
+        self.used.update(|used| used.wrapping_add(service));
         let counters = &self.counters;
-        counters.runtime.update(|runtime| runtime.saturating_add(service));
+        counters.runtime.update(|runtime| runtime.wrapping_add(service));
         counters
             .virtual_runtime
             .update(|virtual_runtime| virtual_runtime.wrapping_add(span.as_nanos().cast_unsigned()));
-        counters.longest_charge.update(|longest| longest.max(service));
+        raise(&counters.longest_charge, service);
         span
     }
 

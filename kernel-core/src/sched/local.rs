@@ -80,15 +80,17 @@ impl LocalQueue {
 
     /// The thread that runs has used its slice up, or gives up the rest: it is charged and becomes ready.
     pub fn put_back(&mut self, now: Instant) {
-        self.queue.bring_up_to_date(&self.threads, now);
-        self.queue.put_current_back(&self.threads, PutBack::RequestOver, now);
-        self.queue.ledger.switch_to_thread(false);
+        if let Some(entity) = self.queue.bring_up_to_date(&self.threads, now) {
+            self.queue.put_current_back(&self.threads, entity, PutBack::RequestOver, now);
+            self.queue.ledger.switch_to_thread(false);
+        }
     }
 
     /// As [`LocalQueue::put_back`] and then [`LocalQueue::pick`], for a slice that is over: answers which thread runs.
     pub fn requeue(&mut self, now: Instant) -> Option<ThreadId> {
-        self.queue.bring_up_to_date(&self.threads, now);
-        self.queue.put_current_back(&self.threads, PutBack::RequestOver, now);
+        if let Some(entity) = self.queue.bring_up_to_date(&self.threads, now) {
+            self.queue.put_current_back(&self.threads, entity, PutBack::RequestOver, now);
+        }
         let next = self.queue.dispatch_first(&self.threads, now);
         self.queue.ledger.switch_to_thread(next.is_some());
         next.map(|(slot, entity)| ThreadId::of(entity.id(slot)))

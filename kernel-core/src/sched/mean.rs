@@ -6,9 +6,8 @@
 
 use super::vtime::{VirtualSpan, VirtualTime, Weight, floor_divide};
 
-/// How far V may be from the base before the base moves: 2^30 ns, a second of virtual time; so the
-/// sum nearly always fits a register.
-const REBASE_DISTANCE: u64 = 1 << 30;
+/// The sum at which the base moves to V: so a sum fits a register but between one operation and the next.
+const REBASE_AT: i128 = 1 << 60;
 
 /// The weighted mean of a queue's virtual times.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -34,7 +33,7 @@ impl WeightedMean {
     pub(crate) fn has_reached(&self, point: VirtualTime) -> bool {
         debug_assert!(self.weights != 0, "a queue without members reaches nothing");
         // point - base <= floor(sum / weights), and both sides are whole.
-        i128::from(point.since(self.base).as_nanos()) * i128::from(self.weights) <= self.sum
+        i128::from(point.since(self.base).as_nanos()) * i128::from(self.weights.cast_signed()) <= self.sum
     }
 
     /// The sum of the members' weights.
@@ -74,14 +73,18 @@ impl WeightedMean {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn follow(&mut self) {
-        let is_near = i64::try_from(self.sum).is_ok_and(|sum| sum.unsigned_abs() / REBASE_DISTANCE <= self.weights);
-        if !is_near {
-            let distance = self.distance();
-            self.base = self.base.wrapping_add(distance);
-            self.sum -= i128::from(distance.as_nanos()) * i128::from(self.weights);
+        if !(-REBASE_AT..REBASE_AT).contains(&self.sum) {
+            self.rebase();
         }
+    }
+
+    #[cold]
+    fn rebase(&mut self) {
+        let distance = self.distance();
+        self.base = self.base.wrapping_add(distance);
+        self.sum -= i128::from(distance.as_nanos()) * i128::from(self.weights);
     }
 }
 

@@ -5,7 +5,7 @@
 //! thread to be charged first ([`RunQueue::bring_up_to_date`]).
 
 use super::account::Ledger;
-use super::entity::{Entity, increment};
+use super::entity::{Entity, increment, raise};
 use super::mean::WeightedMean;
 use super::next_event::{Fires, Sources};
 use super::pace::{Pace, Shift, lag_after_move};
@@ -77,8 +77,8 @@ pub(super) struct RunQueue {
     /// When it was last seen to have no members.
     pub empty_at: Option<Instant>,
     pub current: Option<Current>,
-    /// The thread that ran before, if it went back to the tree at this very decision.
-    pub put_back: Option<(Slot, PutBack)>,
+    /// The thread that ran before, if at this very decision it went back to the tree for somebody who is due first.
+    pub preempted: Option<Slot>,
     /// Who ran last; a dispatch of another one is a switch.
     pub last_dispatched: Option<Slot>,
     /// Somebody who waits is due before the current thread.
@@ -119,7 +119,7 @@ impl RunQueue {
             shift: Shift::default(),
             empty_at: None,
             current: None,
-            put_back: None,
+            preempted: None,
             last_dispatched: None,
             resched: false,
             unannounced: 0,
@@ -138,30 +138,43 @@ impl RunQueue {
         }
     }
 
-    /// Counts the time up to `now` and charges the current thread. One that runs alone begins its next request when
-    /// the last one is over, so that a newcomer finds it in a request that is not overdue.
+    /// Counts the time up to `now` and charges the current thread, which it answers. One that runs alone begins its
+    /// next request when the last one is over, so that a newcomer finds it in a request that is not overdue.
     #[inline(always)]
-    pub(super) fn bring_up_to_date<const WORDS: usize>(&mut self, threads: &Slab<Entity<WORDS>>, now: Instant) {
-        if !self.ledger.is_counted_to(now) || self.current.is_some() {
-            self.count_and_charge(threads, now);
+    pub(super) fn bring_up_to_date<'a, const WORDS: usize>(
+        &mut self,
+        threads: &'a Slab<Entity<WORDS>>,
+        now: Instant,
+    ) -> Option<&'a Entity<WORDS>> {
+        if self.ledger.is_counted_to(now) && self.current.is_none() {
+            return None;
         }
+        self.count_and_charge(threads, now)
     }
 
-    fn count_and_charge<const WORDS: usize>(&mut self, threads: &Slab<Entity<WORDS>>, now: Instant) {
+    #[inline(always)]
+    fn count_and_charge<'a, const WORDS: usize>(
+        &mut self,
+        threads: &'a Slab<Entity<WORDS>>,
+        now: Instant,
+    ) -> Option<&'a Entity<WORDS>> {
         self.ledger.count(now);
         let service = self.ledger.take_uncharged();
-        let Some(current) = &mut self.current else { return };
+        let current = self.current.as_mut()?;
         let entity = &threads[current.slot];
         if !service.is_zero() {
             let weight = entity.weight.get();
             let span = entity.charge(service, weight);
             self.mean.advance(span, weight);
-            self.counters.longest_charge = self.counters.longest_charge.max(service);
+            if self.counters.longest_charge < service {
+                self.counters.longest_charge = service;
+            }
         }
         if self.tree.is_empty() && current.slice_end <= now {
             entity.begin_request();
             current.slice_end = now.saturating_add(entity.request.get());
         }
+        Some(entity)
     }
 
     /// The threads as nodes of this queue's tree.
@@ -279,14 +292,14 @@ impl RunQueue {
     fn notice<const WORDS: usize>(&mut self, claim: Claim, threads: &Slab<Entity<WORDS>>) -> Notice {
         let Some(current) = self.current else {
             // One of those who are here will run, the others will wait.
-            self.unannounced = self.unannounced.saturating_add(u32::from(self.tree.len() > 1));
+            self.unannounced = self.unannounced.wrapping_add(u32::from(self.tree.len() > 1));
             return Notice::Reschedule;
         };
         let running = threads[current.slot].claim();
         if self.policy.is_due_before(claim, running, |point| self.mean.has_reached(point)) {
             self.resched = true;
             // It or another one will wait; which one, the decision will show.
-            self.unannounced = self.unannounced.saturating_add(1);
+            self.unannounced = self.unannounced.wrapping_add(1);
             return Notice::Reschedule;
         }
         if self.tree.len() == 1 { Notice::Rearm } else { Notice::Nothing }
@@ -300,16 +313,16 @@ impl RunQueue {
         entity.home.move_to(ThreadState::Waking, self.cpu);
     }
 
-    /// The current thread goes back to the tree.
+    /// The current thread, which is `entity`, goes back to the tree.
     #[inline(always)]
     pub(super) fn put_current_back<const WORDS: usize>(
         &mut self,
         threads: &Slab<Entity<WORDS>>,
+        entity: &Entity<WORDS>,
         how: PutBack,
         now: Instant,
     ) {
         let Some(current) = self.current.take() else { return };
-        let entity = &threads[current.slot];
         let keeps = how == PutBack::Preempted && self.policy.keeps_request_when_preempted();
         if !keeps || entity.used.get() >= entity.request.get() {
             entity.begin_request();
@@ -317,8 +330,10 @@ impl RunQueue {
         entity.waiting_since.set(now);
         self.hang(threads, current.slot, entity);
         entity.home.move_to(ThreadState::Queued, self.cpu);
-        self.put_back = Some((current.slot, how));
-        self.unannounced = self.unannounced.saturating_add(1);
+        if how == PutBack::Preempted {
+            self.preempted = Some(current.slot);
+        }
+        self.unannounced = self.unannounced.wrapping_add(1);
     }
 
     /// The current thread leaves the queue; the caller owns it then, as `Waking`.
@@ -382,29 +397,33 @@ impl RunQueue {
         threads: &'a Slab<Entity<WORDS>>,
         now: Instant,
     ) -> Option<(Slot, &'a Entity<WORDS>)> {
-        let slot = self.first_due(threads)?;
-        Some((slot, self.dispatch(threads, slot, now)))
+        let (slot, entity) = self.first_due(threads)?;
+        self.dispatch(threads, slot, entity, now);
+        Some((slot, entity))
     }
 
     /// The one in the tree that is due first.
-    pub(super) fn first_due<const WORDS: usize>(&self, threads: &Slab<Entity<WORDS>>) -> Option<Slot> {
+    #[inline(always)]
+    pub(super) fn first_due<'a, const WORDS: usize>(
+        &self,
+        threads: &'a Slab<Entity<WORDS>>,
+    ) -> Option<(Slot, &'a Entity<WORDS>)> {
         first_due(&self.tree, &self.nodes(threads), &self.mean)
     }
 
     /// An entity of the tree becomes current.
     #[inline(always)]
-    pub(super) fn dispatch<'a, const WORDS: usize>(
+    pub(super) fn dispatch<const WORDS: usize>(
         &mut self,
-        threads: &'a Slab<Entity<WORDS>>,
+        threads: &Slab<Entity<WORDS>>,
         slot: Slot,
+        entity: &Entity<WORDS>,
         now: Instant,
-    ) -> &'a Entity<WORDS> {
-        let entity = &threads[slot];
+    ) {
         self.take_off(threads, slot, entity);
         end_wait(entity, now);
         let slice_end = now.saturating_add(entity.rest_of_request());
         self.install(threads, slot, entity, slice_end);
-        entity
     }
 
     /// A member that is not in the tree becomes current, until `slice_end`.
@@ -429,10 +448,10 @@ impl RunQueue {
         self.current = Some(Current { slot, slice_end });
         self.resched = false;
         self.count_dispatch(entity);
-        if let Some((before, PutBack::Preempted)) = self.put_back.take()
-            && !before.is(Some(slot))
+        if let Some(preempted) = self.preempted.take()
+            && preempted != slot
         {
-            increment(&threads[before].counters.preemptions);
+            increment(&threads[preempted].counters.preemptions);
         }
         if !slot.is(self.last_dispatched) {
             self.last_dispatched = Some(slot);
@@ -443,8 +462,11 @@ impl RunQueue {
     #[inline(always)]
     fn count_dispatch<const WORDS: usize>(&mut self, entity: &Entity<WORDS>) {
         let counters = &entity.counters;
-        if counters.dispatches.get() != 0 && entity.ran_on.get() != self.cpu {
-            increment(&counters.migrations);
+        if entity.ran_on.get() != self.cpu {
+            entity.ran_on.set(self.cpu);
+            if counters.dispatches.get() != 0 {
+                increment(&counters.migrations);
+            }
         }
         if !entity.may_run_on(self.cpu) {
             increment(&counters.dispatches_outside);
@@ -456,22 +478,22 @@ impl RunQueue {
             counters.most_passed_by.update(|most| most.max(passed_by));
         }
         self.counters.dispatches = self.counters.dispatches.wrapping_add(1);
-        entity.ran_on.set(self.cpu);
     }
 
-    /// Whether the current thread must make room, and how.
+    /// Whether the current thread, which is `entity`, must make room, and how.
     pub(super) fn must_put_back<const WORDS: usize>(
         &mut self,
         threads: &Slab<Entity<WORDS>>,
+        entity: &Entity<WORDS>,
+        current: Current,
         now: Instant,
     ) -> Option<PutBack> {
-        let current = self.current?;
         if self.tree.is_empty() {
             self.resched = false;
             None
         } else if current.slice_end <= now {
             Some(PutBack::RequestOver)
-        } else if core::mem::take(&mut self.resched) && self.is_challenged(threads, current) {
+        } else if core::mem::take(&mut self.resched) && self.is_challenged(threads, entity) {
             Some(PutBack::Preempted)
         } else {
             None
@@ -480,14 +502,14 @@ impl RunQueue {
 
     /// Whether somebody due before the current thread has come since the last decision.
     pub(super) fn is_due_to_be_preempted<const WORDS: usize>(&self, threads: &Slab<Entity<WORDS>>) -> bool {
-        self.resched && self.current.is_some_and(|current| self.is_challenged(threads, current))
+        self.resched && self.current.is_some_and(|current| self.is_challenged(threads, &threads[current.slot]))
     }
 
     /// Whether the first of those who wait is due before the current thread.
-    fn is_challenged<const WORDS: usize>(&self, threads: &Slab<Entity<WORDS>>, current: Current) -> bool {
-        let running = threads[current.slot].claim();
-        self.first_due(threads).is_some_and(|slot| {
-            self.policy.is_due_before(threads[slot].claim(), running, |point| self.mean.has_reached(point))
+    fn is_challenged<const WORDS: usize>(&self, threads: &Slab<Entity<WORDS>>, current: &Entity<WORDS>) -> bool {
+        let running = current.claim();
+        self.first_due(threads).is_some_and(|(_, first)| {
+            self.policy.is_due_before(first.claim(), running, |point| self.mean.has_reached(point))
         })
     }
 
@@ -510,7 +532,7 @@ impl RunQueue {
         change(entity);
         self.rejoin(entity, lag, old);
         if is_current {
-            self.rekey_current(threads, now)
+            self.rekey_current(threads, entity, now)
         } else {
             self.hang(threads, slot, entity);
             self.notice(entity.claim(), threads).max(Notice::Rearm)
@@ -528,11 +550,15 @@ impl RunQueue {
         entity.key_by_rest_of_request();
     }
 
-    fn rekey_current<const WORDS: usize>(&mut self, threads: &Slab<Entity<WORDS>>, now: Instant) -> Notice {
+    fn rekey_current<const WORDS: usize>(
+        &mut self,
+        threads: &Slab<Entity<WORDS>>,
+        entity: &Entity<WORDS>,
+        now: Instant,
+    ) -> Notice {
         let Some(current) = &mut self.current else { return Notice::Nothing };
-        current.slice_end = now.saturating_add(threads[current.slot].rest_of_request());
-        let current = *current;
-        if self.is_challenged(threads, current) {
+        current.slice_end = now.saturating_add(entity.rest_of_request());
+        if self.is_challenged(threads, entity) {
             self.resched = true;
             return Notice::Reschedule;
         }
@@ -542,6 +568,6 @@ impl RunQueue {
 
 fn end_wait<const WORDS: usize>(entity: &Entity<WORDS>, now: Instant) {
     let waited = now.saturating_duration_since(entity.waiting_since.get());
-    entity.counters.runnable.update(|runnable| runnable.saturating_add(waited));
-    entity.counters.longest_wait.update(|longest| longest.max(waited));
+    entity.counters.runnable.update(|runnable| runnable.wrapping_add(waited));
+    raise(&entity.counters.longest_wait, waited);
 }

@@ -121,18 +121,18 @@ impl<const WORDS: usize> Nodes for RunNodes<'_, WORDS> {
 
 /// Who is due first in a queue whose virtual time is `mean`.
 #[inline(always)]
-pub(super) fn first_due<const WORDS: usize>(
+pub(super) fn first_due<'a, const WORDS: usize>(
     tree: &Tree,
-    nodes: &RunNodes<'_, WORDS>,
+    nodes: &RunNodes<'a, WORDS>,
     mean: &WeightedMean,
-) -> Option<Slot> {
+) -> Option<(Slot, &'a Entity<WORDS>)> {
     let first = tree.first()?;
-    Some(match nodes.policy {
-        Policy::Eevdf if !mean.has_reached(nodes.node(first).vruntime.get()) => {
-            first_eligible_after(tree, nodes, first, mean.virtual_time())
-        }
-        Policy::Wfq | Policy::Eevdf => first,
-    })
+    let entity = &nodes.threads[first];
+    if nodes.policy.is_eligible(entity.vruntime.get(), |point| mean.has_reached(point)) {
+        return Some((first, entity));
+    }
+    let eligible = first_eligible_after(tree, nodes, first, mean.virtual_time());
+    Some((eligible, &nodes.threads[eligible]))
 }
 
 fn first_eligible_after<const WORDS: usize>(

@@ -149,20 +149,21 @@ impl VirtualSpan {
 /// The virtual time that `service` is worth at `weight`: `service * 64 / weight`, with the fraction carried on.
 #[inline]
 pub fn scale(service: Duration, weight: Weight, carried: Fraction) -> (VirtualSpan, Fraction) {
-    let divisor = u64::from(weight.0);
-    match service.as_nanos().checked_mul(u64::from(REFERENCE_WEIGHT) * 2) {
-        // The usual case, in half the digits: a charge of less than four years.
-        Some(twice) => {
-            let numerator = twice / 2 + u64::from(carried.0);
-            let quotient = (numerator / divisor).cast_signed();
-            (VirtualSpan(quotient.min(VirtualSpan::LIMIT)), Fraction((numerator % divisor) as u16))
-        }
-        None => {
-            let numerator = u128::from(service.as_nanos()) * u128::from(REFERENCE_WEIGHT) + u128::from(carried.0);
-            let (quotient, rest) = (numerator / u128::from(divisor), numerator % u128::from(divisor));
-            (VirtualSpan::clamped(quotient.cast_signed()), Fraction(rest as u16))
-        }
+    // The usual case, in half the digits and within the limit at any weight: a charge of less than half a year.
+    if service.as_nanos() < 1 << 54 {
+        let numerator = service.as_nanos() * u64::from(REFERENCE_WEIGHT) + u64::from(carried.0);
+        let divisor = u64::from(weight.0);
+        (VirtualSpan((numerator / divisor).cast_signed()), Fraction((numerator % divisor) as u16))
+    } else {
+        scale_at_length(service, weight, carried)
     }
+}
+
+#[cold]
+fn scale_at_length(service: Duration, weight: Weight, carried: Fraction) -> (VirtualSpan, Fraction) {
+    let divisor = u128::from(weight.0);
+    let numerator = u128::from(service.as_nanos()) * u128::from(REFERENCE_WEIGHT) + u128::from(carried.0);
+    (VirtualSpan::clamped((numerator / divisor).cast_signed()), Fraction((numerator % divisor) as u16))
 }
 
 /// The virtual length of a request: rounded up, so that it is never zero.

@@ -256,17 +256,14 @@ impl HomeWord {
     }
 
     /// Moves the thread to a state and a CPU; a token stays. Only the owner, with the lock of `cpu`'s queue if the
-    /// state is on a queue. Answers what was before.
-    #[inline]
-    pub fn move_to(&self, state: ThreadState, cpu: CpuId) -> Home {
+    /// state is on a queue.
+    #[inline(always)]
+    pub fn move_to(&self, state: ThreadState, cpu: CpuId) {
         let place = (u64::from(cpu.get()) << CPU_SHIFT) | state as u64;
-        let mut old = self.0.load(Ordering::Acquire);
-        loop {
-            match self.0.compare_exchange_weak(old, old & !PLACE | place, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return Home::unpack(old),
-                Err(current) => old = current,
-            }
-        }
+        // Others may leave a token meanwhile, but nobody else moves it: so the difference of the places leads from one
+        // to the other, with nothing carried beyond them, and needs no second try.
+        let here = self.0.load(Ordering::Relaxed) & PLACE;
+        self.0.fetch_add(place.wrapping_sub(here), Ordering::AcqRel);
     }
 
     /// Locks the queue that the thread is on: reads the word, locks that CPU's queue with `lock`, reads again, and

@@ -5,7 +5,7 @@
 
 use super::Tree;
 use super::at::At;
-use super::node::{Nodes, Side};
+use super::node::{Nodes, Side, Summary};
 
 /// Where a subtree is hung: on this side of this node; `None`: it is the whole tree.
 type Place<'a, N> = Option<(At<'a, N>, Side)>;
@@ -14,16 +14,32 @@ impl Tree {
     /// Hangs `new`, which belongs behind all others, of which `last` is the last: above those at the end that give way.
     #[inline(always)]
     pub(super) fn append<'a, N: Nodes>(&mut self, nodes: &'a N, new: At<'a, N>, last: At<'a, N>) {
-        let (mut below, mut above) = (None, Some(last));
-        while let Some(at) = above.filter(|at| at.gives_way_to(new)) {
-            (below, above) = (above, at.parent(nodes));
-        }
         self.last = Some(new.slot);
-        new.hang(nodes, Side::Left, below);
-        new.hang(nodes, Side::Right, None);
+        let (own, links) = (new.own(nodes), new.links());
+        links.right.set(None);
+        links.below(Side::Right).set(own);
+        if !last.gives_way_to(new) {
+            links.left.set(None);
+            links.below(Side::Left).set(own);
+            self.hang_top(new, Some((last, Side::Right)));
+            return last.propagate(nodes, Side::Right, own);
+        }
+        let mut below = last;
+        let above = loop {
+            match below.parent(nodes) {
+                Some(parent) if parent.gives_way_to(new) => below = parent,
+                above => break above,
+            }
+        };
+        links.left.set(Some(below.slot));
+        below.links().parent.set(Some(new.slot));
         self.hang_top(new, above.map(|above| (above, Side::Right)));
+        // Those that gave way were all that `above` had on its right, and it knows their sum. At the root they are on
+        // the way to the first node, where nothing needs to be known.
+        let sum = above.map_or(own, |above| above.links().below(Side::Right).get());
+        links.below(Side::Left).set(sum);
         if let Some(above) = above {
-            above.propagate(nodes, Side::Right, new.total(nodes));
+            above.propagate(nodes, Side::Right, own.and(sum));
         }
     }
 

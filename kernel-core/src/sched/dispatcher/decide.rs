@@ -39,15 +39,14 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
     /// even if the current thread, asked again, would be due before it.
     pub fn yield_current(&self) -> Next {
         let (mut queue, now) = self.lock_current();
-        let stays = queue.current.is_some_and(|current| {
-            let entity = &self.threads[current.slot];
+        let current = queue.current.map(|current| &self.threads[current.slot]).filter(|entity| {
             entity.home.read().state == ThreadState::Current && entity.may_run_on(queue.cpu) && queue.online
         });
-        if stays {
+        if let Some(current) = current {
             let next = queue.first_due(&self.threads);
-            queue.put_current_back(&self.threads, PutBack::RequestOver, now);
-            if let Some(next) = next {
-                queue.dispatch(&self.threads, next, now);
+            queue.put_current_back(&self.threads, current, PutBack::RequestOver, now);
+            if let Some((slot, entity)) = next {
+                queue.dispatch(&self.threads, slot, entity, now);
             }
         }
         self.conclude(queue, now)
@@ -203,12 +202,13 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
     /// Takes the current thread off if it must not run here any more, or not now; then settles.
     fn conclude<'a>(&'a self, mut queue: Guard<'a, H>, mut now: Instant) -> Next {
         self.drop_if_exiting(&mut queue);
-        if let Some(current) = queue.current
-            && (!queue.online || !self.threads[current.slot].may_run_on(queue.cpu))
-        {
-            (queue, now) = self.send_current_away(queue, now);
-        } else if let Some(how) = queue.must_put_back(&self.threads, now) {
-            queue.put_current_back(&self.threads, how, now);
+        if let Some(current) = queue.current {
+            let entity = &self.threads[current.slot];
+            if !queue.online || !entity.may_run_on(queue.cpu) {
+                (queue, now) = self.send_current_away(queue, now);
+            } else if let Some(how) = queue.must_put_back(&self.threads, entity, current, now) {
+                queue.put_current_back(&self.threads, entity, how, now);
+            }
         }
         self.settle(queue, now)
     }
@@ -237,7 +237,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             if queue.current.is_none() && queue.online {
                 queue.dispatch_first(&self.threads, now);
             }
-            queue.put_back = None;
+            queue.preempted = None;
             if let Some(current) = queue.current {
                 return self.run(queue, now, current.slot);
             }
