@@ -45,7 +45,7 @@ impl<'a, N: Nodes> At<'a, N> {
     /// On which side of its parent `child` is.
     #[inline(always)]
     pub(super) fn side_of(self, child: Slot) -> Side {
-        if child.is(self.links().left.get()) { Side::Left } else { Side::Right }
+        Side::right_if(!child.is(self.links().child(Side::Left).get()))
     }
 
     /// Whether it is to be below `other`.
@@ -114,7 +114,7 @@ impl<'a, N: Nodes> At<'a, N> {
     #[inline(always)]
     fn leftmost<F: Filter<N>>(self, nodes: &'a N, filter: &F) -> Self {
         let mut at = self;
-        while let Some(left) = at.links().left.get()
+        while let Some(left) = at.links().child(Side::Left).get()
             && filter.may_contain(at.links().below(Side::Left).get())
         {
             at = Self::new(nodes, left);
@@ -150,7 +150,7 @@ impl<'a, N: Nodes> At<'a, N> {
     pub(super) fn search_after<F: Filter<N>>(self, nodes: &'a N, filter: &F) -> Option<Self> {
         let mut at = self;
         loop {
-            at = match at.links().right.get() {
+            at = match at.links().child(Side::Right).get() {
                 Some(right) if filter.may_contain(at.links().below(Side::Right).get()) => {
                     Self::new(nodes, right).leftmost(nodes, filter)
                 }

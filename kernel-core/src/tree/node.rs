@@ -18,19 +18,25 @@ impl Summary for () {
 #[derive(Debug, Default)]
 pub struct Links<S: Summary + Default = ()> {
     pub(super) parent: QueueOwned<Option<Slot>>,
-    pub(super) left: QueueOwned<Option<Slot>>,
-    pub(super) right: QueueOwned<Option<Slot>>,
+    /// By [`Side`]: which way a search goes is a number to it, not a branch that nobody can predict.
+    children: [QueueOwned<Option<Slot>>; 2],
     /// At least that of its children; 0: the node is in no tree.
     pub(super) priority: QueueOwned<u32>,
-    /// About the left subtree; without one, what the node itself contributes, which changes no sum.
-    below_left: QueueOwned<S>,
-    below_right: QueueOwned<S>,
+    /// About the subtree on each side; without one, what the node itself contributes, which changes no sum.
+    below: [QueueOwned<S>; 2],
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
-    Left,
-    Right,
+    Left = 0,
+    Right = 1,
+}
+
+impl Side {
+    #[inline(always)]
+    pub(super) fn right_if(right: bool) -> Self {
+        if right { Self::Right } else { Self::Left }
+    }
 }
 
 impl<S: Summary + Default> Links<S> {
@@ -41,18 +47,12 @@ impl<S: Summary + Default> Links<S> {
 
     #[inline(always)]
     pub(super) fn child(&self, side: Side) -> &QueueOwned<Option<Slot>> {
-        match side {
-            Side::Left => &self.left,
-            Side::Right => &self.right,
-        }
+        &self.children[side as usize]
     }
 
     #[inline(always)]
     pub(super) fn below(&self, side: Side) -> &QueueOwned<S> {
-        match side {
-            Side::Left => &self.below_left,
-            Side::Right => &self.below_right,
-        }
+        &self.below[side as usize]
     }
 }
 

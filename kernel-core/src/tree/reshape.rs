@@ -16,10 +16,10 @@ impl Tree {
     pub(super) fn append<'a, N: Nodes>(&mut self, nodes: &'a N, new: At<'a, N>, last: At<'a, N>) {
         self.last = Some(new.slot);
         let (own, links) = (new.own(nodes), new.links());
-        links.right.set(None);
+        links.child(Side::Right).set(None);
         links.below(Side::Right).set(own);
         if !last.gives_way_to(new) {
-            links.left.set(None);
+            links.child(Side::Left).set(None);
             links.below(Side::Left).set(own);
             self.hang_top(new, Some((last, Side::Right)));
             return last.propagate(nodes, Side::Right, own);
@@ -31,7 +31,7 @@ impl Tree {
                 above => break above,
             }
         };
-        links.left.set(Some(below.slot));
+        links.child(Side::Left).set(Some(below.slot));
         below.links().parent.set(Some(new.slot));
         self.hang_top(new, above.map(|above| (above, Side::Right)));
         // Those that gave way were all that `above` had on its right, and it knows their sum. At the root they are on
@@ -46,18 +46,16 @@ impl Tree {
     /// Hangs `new` where it belongs, down from the root.
     pub(super) fn insert_below_root<'a, N: Nodes>(&mut self, nodes: &'a N, new: At<'a, N>) {
         let key = N::key(new.node);
+        if At::maybe(nodes, self.first).is_some_and(|first| key < N::key(first.node)) {
+            self.first = Some(new.slot);
+        }
         let (mut place, mut at): (Place<'_, N>, _) = (None, At::maybe(nodes, self.root));
-        let mut is_first = true;
         while let Some(above) = at.filter(|at| !at.gives_way_to(new)) {
-            let side = if key < N::key(above.node) { Side::Left } else { Side::Right };
-            is_first &= side == Side::Left;
+            let side = Side::right_if(key >= N::key(above.node));
             (place, at) = (Some((above, side)), above.child(nodes, side));
         }
         self.hang_top(new, place);
-        is_first &= split(nodes, at, new);
-        if is_first {
-            self.first = Some(new.slot);
-        }
+        split(nodes, at, new);
         if let Some((above, side)) = place {
             above.propagate(nodes, side, new.total(nodes));
         }
@@ -69,7 +67,7 @@ impl Tree {
         let (parent, behind) = (first.parent(nodes), first.child(nodes, Side::Right));
         let behind_slot = behind.map(|behind| behind.slot);
         match parent {
-            Some(parent) => parent.links().left.set(behind_slot),
+            Some(parent) => parent.links().child(Side::Left).set(behind_slot),
             None => self.root = behind_slot,
         }
         self.first = parent.map(|parent| parent.slot);
@@ -125,24 +123,23 @@ impl Tree {
     }
 }
 
-/// Hangs the subtree of `top` below `new`: those up to its key before it, the others behind. Answers whether none is
-/// before it.
-fn split<'a, N: Nodes>(nodes: &'a N, top: Option<At<'a, N>>, new: At<'a, N>) -> bool {
+/// Hangs the subtree of `top` below `new`: those up to its key before it, the others behind.
+fn split<'a, N: Nodes>(nodes: &'a N, top: Option<At<'a, N>>, new: At<'a, N>) {
     let key = N::key(new.node);
     // Where the next one that goes to the left of `new`, or to its right, is hung.
-    let [mut left, mut right] = [(new, Side::Left), (new, Side::Right)];
+    let mut places = [(new, Side::Left), (new, Side::Right)];
     let mut at = top;
     while let Some(next) = at {
-        let (place, inner) = if key < N::key(next.node) { (&mut right, Side::Left) } else { (&mut left, Side::Right) };
+        let is_behind = key < N::key(next.node);
+        let (place, inner) = (&mut places[usize::from(is_behind)], Side::right_if(!is_behind));
         let (above, side) = core::mem::replace(place, (next, inner));
         above.links().child(side).set(Some(next.slot));
         next.links().parent.set(Some(above.slot));
         at = next.child(nodes, inner);
     }
-    for ((lowest, inner), side) in [(left, Side::Left), (right, Side::Right)] {
+    for ((lowest, inner), side) in places.into_iter().zip([Side::Left, Side::Right]) {
         lowest.links().child(inner).set(None);
         let summary = lowest.sum_up(nodes, inner, lowest.own(nodes), Some(new));
         new.links().below(side).set(summary);
     }
-    left.0.slot == new.slot
 }
