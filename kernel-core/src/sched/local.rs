@@ -107,30 +107,30 @@ impl LocalQueue {
     /// A ready thread is taken off the queue, as if it had blocked there: a wake-up brings it back, and one that has come
     /// already keeps it. Answers whether it was taken off.
     pub fn take_off(&mut self, thread: ThreadId, now: Instant) -> Result<bool, StaleThread> {
-        let (entity, slot) = self.find(thread)?;
+        let Self { threads, queue } = self;
+        let (entity, slot) = find(threads, thread)?;
         let home = entity.home.read();
         if home.state != ThreadState::Queued || home.token && entity.home.take_token() {
             return Ok(false);
         }
-        self.queue.bring_up_to_date(&self.threads, now);
-        self.queue.dequeue(&self.threads, slot);
-        self.threads[slot].home.move_to(ThreadState::Blocked, self.queue.cpu);
+        queue.bring_up_to_date(threads, now);
+        queue.withdraw(threads, slot, entity, ThreadState::Blocked);
         Ok(true)
     }
 
     /// A blocked thread becomes ready; answers whether it was blocked. If not, its next block does not block.
     pub fn wake(&mut self, thread: ThreadId, now: Instant) -> Result<bool, StaleThread> {
-        let (entity, slot) = self.find(thread)?;
+        let Self { threads, queue } = self;
+        let (entity, slot) = find(threads, thread)?;
         let claim = entity.home.claim_wake(thread.entity::<1>().generation());
         match claim.map_err(|Stale| StaleThread(thread))? {
             WakeClaim::TokenLeft(_) => Ok(false),
             WakeClaim::Claimed { .. } => {
-                self.queue.bring_up_to_date(&self.threads, now);
-                let entity = &self.threads[slot];
-                let advanced = self.queue.mean.virtual_time().since(entity.left_at.get());
+                queue.bring_up_to_date(threads, now);
+                let advanced = queue.mean.virtual_time().since(entity.left_at.get());
                 entity.waiting_since.set(now);
                 let lag = lag_after_sleep(entity.lag.get(), advanced, entity.request_span());
-                let _ = self.queue.enqueue(&self.threads, slot, lag);
+                let _ = queue.enqueue(threads, slot, lag);
                 Ok(true)
             }
         }
@@ -138,46 +138,46 @@ impl LocalQueue {
 
     /// Gives a thread another weight, whatever it does.
     pub fn set_weight(&mut self, thread: ThreadId, weight: Weight, now: Instant) -> Result<(), StaleThread> {
-        let (entity, slot) = self.find(thread)?;
-        let state = entity.home.read().state;
-        self.queue.bring_up_to_date(&self.threads, now);
-        match state.is_on_a_queue() {
+        let Self { threads, queue } = self;
+        let (entity, slot) = find(threads, thread)?;
+        queue.bring_up_to_date(threads, now);
+        match entity.home.read().state.is_on_a_queue() {
             true => {
-                let _ = self.queue.change_member(&self.threads, slot, now, |entity| entity.set_weight(weight));
+                let _ = queue.change_member(threads, slot, entity, now, |entity| entity.set_weight(weight));
             }
-            false => self.threads[slot].change_weight_while_blocked(weight, self.queue.mean.virtual_time()),
+            false => entity.change_weight_while_blocked(weight, queue.mean.virtual_time()),
         }
         Ok(())
     }
 
     /// A thread ends, whatever it does.
     pub fn remove(&mut self, thread: ThreadId, now: Instant) -> Result<(), StaleThread> {
-        let (entity, slot) = self.find(thread)?;
-        let state = entity.home.read().state;
-        self.queue.bring_up_to_date(&self.threads, now);
-        match state {
+        let Self { threads, queue } = self;
+        let (entity, slot) = find(threads, thread)?;
+        queue.bring_up_to_date(threads, now);
+        match entity.home.read().state {
             ThreadState::Current => {
-                let _ = self.queue.end_current(&self.threads);
-                self.queue.ledger.switch_to_thread(false);
+                let _ = queue.end_current(threads);
+                queue.ledger.switch_to_thread(false);
             }
             ThreadState::Queued => {
-                self.queue.dequeue(&self.threads, slot);
-                self.queue.keep_debt(&self.threads[slot]);
+                queue.dequeue(threads, slot);
+                queue.keep_debt(entity);
             }
             _ => {}
         }
-        self.threads[slot].home.retire();
-        self.threads.remove(thread.entity()).map_err(|Stale| StaleThread(thread))
-    }
-
-    fn find(&self, thread: ThreadId) -> Result<(&Entity<1>, Slot), StaleThread> {
-        let id = thread.entity();
-        self.threads.get(id).map(|entity| (entity, id.slot())).map_err(|Stale| StaleThread(thread))
+        entity.home.retire();
+        threads.remove(thread.entity()).map_err(|Stale| StaleThread(thread))
     }
 
     fn id(&self, slot: Slot) -> ThreadId {
         ThreadId::of(self.threads[slot].id(slot))
     }
+}
+
+fn find(threads: &Slab<Entity<1>>, thread: ThreadId) -> Result<(&Entity<1>, Slot), StaleThread> {
+    let id = thread.entity();
+    threads.get(id).map(|entity| (entity, id.slot())).map_err(|Stale| StaleThread(thread))
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]

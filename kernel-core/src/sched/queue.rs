@@ -233,12 +233,11 @@ impl RunQueue {
     }
 
     /// A member stops being one, with its lag stored. Not for one in the tree.
+    #[inline]
     fn leave<const WORDS: usize>(&mut self, entity: &Entity<WORDS>) {
         let (vruntime, weight) = (entity.vruntime.get(), entity.weight.get());
-        let virtual_time = self.mean.virtual_time();
-        let lag = virtual_time.since(vruntime);
-        entity.lag.set(lag);
-        entity.place.set(self.shift.pace(virtual_time).earlier_by(lag));
+        entity.lag.set(self.lag(vruntime));
+        entity.place.set(self.shift.pace(vruntime));
         self.mean.remove(vruntime, weight);
         entity.left_at.set(self.mean.virtual_time());
     }
@@ -307,10 +306,21 @@ impl RunQueue {
 
     /// A queued entity leaves; the caller owns it then, as `Waking`. It goes on waiting.
     pub(super) fn dequeue<const WORDS: usize>(&mut self, threads: &Slab<Entity<WORDS>>, slot: Slot) {
-        let entity = &threads[slot];
+        self.withdraw(threads, slot, &threads[slot], ThreadState::Waking);
+    }
+
+    /// A queued entity leaves, to another state.
+    #[inline(always)]
+    pub(super) fn withdraw<const WORDS: usize>(
+        &mut self,
+        threads: &Slab<Entity<WORDS>>,
+        slot: Slot,
+        entity: &Entity<WORDS>,
+        to: ThreadState,
+    ) {
         self.take_off(threads, slot, entity);
         self.leave(entity);
-        entity.home.move_to(ThreadState::Waking, self.cpu);
+        entity.home.move_to(to, self.cpu);
     }
 
     /// The current thread, which is `entity`, goes back to the tree.
@@ -518,10 +528,10 @@ impl RunQueue {
         &mut self,
         threads: &Slab<Entity<WORDS>>,
         slot: Slot,
+        entity: &Entity<WORDS>,
         now: Instant,
         change: impl FnOnce(&Entity<WORDS>),
     ) -> Notice {
-        let entity = &threads[slot];
         let is_current = self.current.is_some_and(|current| current.slot == slot);
         if !is_current {
             self.take_off(threads, slot, entity);

@@ -153,7 +153,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
                 let now = self.hal.now();
                 queue.bring_up_to_date(&self.threads, now);
                 let queue_now: &mut RunQueue = &mut queue;
-                let notice = queue_now.change_member(&self.threads, slot, now, |entity| {
+                let notice = queue_now.change_member(&self.threads, slot, entity, now, |entity| {
                     change(entity);
                 });
                 self.announce(queue, notice);

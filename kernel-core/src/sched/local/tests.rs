@@ -18,7 +18,7 @@ fn ready(count: usize, weight: u16) -> (LocalQueue, Vec<ThreadId>) {
 }
 
 fn entity(local: &LocalQueue, thread: ThreadId) -> &Entity<1> {
-    local.find(thread).unwrap().0
+    find(&local.threads, thread).unwrap().0
 }
 
 #[test]
