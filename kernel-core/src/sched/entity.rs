@@ -343,7 +343,10 @@ impl<const WORDS: usize> Entity<WORDS> {
 
     /// The deadline of what is left of the present request.
     pub(super) fn key_by_rest_of_request(&self) {
-        let claim = Claim::begin(self.vruntime.get(), self.rest_of_request(), self.weight.get());
-        self.virtual_deadline.set(claim.virtual_deadline);
+        let span = match self.used.get().is_zero() {
+            true => self.request_span.get(),
+            false => request_span(self.rest_of_request(), self.weight.get()),
+        };
+        self.virtual_deadline.set(self.vruntime.get().wrapping_add(span));
     }
 }

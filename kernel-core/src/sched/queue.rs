@@ -536,11 +536,12 @@ impl RunQueue {
         if !is_current {
             self.take_off(threads, slot, entity);
         }
-        let (vruntime, old) = (entity.vruntime.get(), entity.weight.get());
-        let lag = self.lag(vruntime);
-        self.mean.remove(vruntime, old);
+        let old = entity.weight.get();
         change(entity);
-        self.rejoin(entity, lag, old);
+        if entity.weight.get() != old {
+            self.weigh_again(entity, old);
+        }
+        entity.key_by_rest_of_request();
         if is_current {
             self.rekey_current(threads, entity, now)
         } else {
@@ -549,15 +550,16 @@ impl RunQueue {
         }
     }
 
-    fn rejoin<const WORDS: usize>(&mut self, entity: &Entity<WORDS>, lag: VirtualSpan, old: Weight) {
-        let weight = entity.weight.get();
-        if weight != old {
-            entity.fraction.update(|fraction| fraction.rescale(old, weight));
-            let lag = rescale(lag, old, weight);
-            entity.vruntime.set(joining_time(self.mean.virtual_time(), lag, weight, self.mean.weights()));
-        }
+    /// The weight of a member was `old`. What it is owed as service, `lag * weight`, is what the others had too much;
+    /// as that stays, V stays too.
+    fn weigh_again<const WORDS: usize>(&mut self, entity: &Entity<WORDS>, old: Weight) {
+        let (vruntime, weight) = (entity.vruntime.get(), entity.weight.get());
+        let virtual_time = self.mean.virtual_time();
+        let lag = rescale(virtual_time.since(vruntime), old, weight);
+        entity.vruntime.set(virtual_time.wrapping_sub(lag));
+        entity.fraction.update(|fraction| fraction.rescale(old, weight));
+        self.mean.remove(vruntime, old);
         self.mean.add(entity.vruntime.get(), weight);
-        entity.key_by_rest_of_request();
     }
 
     fn rekey_current<const WORDS: usize>(
