@@ -90,8 +90,18 @@ pub struct Member {
 pub struct SyntaxError {
     /// Where.
     pub position: Position,
+    /// The keys whose values it is in, outermost first.
+    pub within: Vec<String>,
     /// What.
     pub problem: Problem,
+}
+
+impl SyntaxError {
+    /// The same, in the value of `key`.
+    fn within(mut self, key: &str) -> Self {
+        self.within.insert(0, key.to_owned());
+        self
+    }
 }
 
 /// What is wrong with a text.

@@ -26,6 +26,12 @@ fn each_mistake_is_named_where_it_stands() {
         ("{\"tasks\": {\"t\": {}}}", "1:17: task \"t\", key \"t\": \"phases or an event\" is missing"),
         ("{\"tasks\": {}}", "1:1: \"a task\" is missing"),
         ("[1]", "1:1: expected an object, found an array"),
+        ("{\"tasks\": {\"t\": {\"run\": yes}}}", "1:25: task \"t\", key \"run\": expected a value, found `yes`"),
+        ("{\"tasks\": {\"t\": {\"run\": 5 5}}}", "1:27: task \"t\", expected `,` or `}`, found the number 5"),
+        ("{\"tasks\": {\"t\": {\"run\": 5, \"x}}}", "1:28: task \"t\", this string has no end on its line"),
+        ("{\"tasks\": {\"t\": {\"run\": 5} \"x}}", "1:28: key \"tasks\": this string has no end on its line"),
+        ("{\"global\": {\"duration\": 1.2.3}}", "1:25: key \"duration\": 1.2.3 is no number"),
+        ("{\"tasks\": {\"t\": {}}} /*", "1:22: this comment has no end"),
         ("{\"tasks\": {\"t\": {\"run\": 5}}}", "1:12: task \"t\", never ends, and there is no duration"),
     ];
     for (text, beginning) in expected {
@@ -144,6 +150,10 @@ fn memory_events_are_left_out_on_demand() {
     let options = Options { ignore_unsupported: true, ..Options::default() };
     let workload = read(task("\"run\": 1, \"mem\": 5").as_bytes(), &options).expect("a workload");
     assert_eq!((workload.tasks[0].events().count(), workload.notices.len()), (1, 1));
+    for inside in ["\"mem\": 5", "\"phases\": {\"p\": {\"iorun\": 5}}"] {
+        let error = read(task(inside).as_bytes(), &options).expect_err("nothing to do").to_string();
+        assert!(error.contains("nothing is left of it without memory and I/O events"), "{error}");
+    }
 }
 
 /// Bytes that look like a workload more often than random ones do.

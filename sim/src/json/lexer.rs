@@ -1,6 +1,6 @@
 //! Characters to tokens, without comments and white space.
 
-use super::{Position, Problem, SyntaxError};
+use super::{Position, Problem};
 use std::iter::Peekable;
 use std::str::Chars;
 
@@ -15,6 +15,8 @@ pub(super) enum Token {
     /// A bare word: `true`, `false`, `null` or a mistake.
     Word(String),
     End,
+    /// What is no token, and why.
+    Malformed(Problem),
 }
 
 impl Token {
@@ -27,8 +29,15 @@ impl Token {
             Self::Float(number) => format!("the number {number}"),
             Self::Word(word) => format!("`{}`", word.escape_debug()),
             Self::End => "the end of the file".to_owned(),
+            Self::Malformed(problem) => problem.to_string(),
         }
     }
+}
+
+/// What is no token.
+struct Malformed {
+    position: Position,
+    problem: Problem,
 }
 
 /// Reads tokens from a text.
@@ -43,8 +52,12 @@ impl<'a> Lexer<'a> {
         Self { characters: text.chars().peekable(), position: Position { line: 1, column: 1 } }
     }
 
-    /// The next token and where it begins.
-    pub(super) fn next(&mut self) -> Result<(Position, Token), SyntaxError> {
+    /// The next token and where it begins, or what is wrong there.
+    pub(super) fn next(&mut self) -> (Position, Token) {
+        self.token().unwrap_or_else(|wrong| (wrong.position, Token::Malformed(wrong.problem)))
+    }
+
+    fn token(&mut self) -> Result<(Position, Token), Malformed> {
         self.skip_blank()?;
         let start = self.position;
         let token = match self.peek() {
@@ -79,7 +92,7 @@ impl<'a> Lexer<'a> {
         Some(character)
     }
 
-    fn skip_blank(&mut self) -> Result<(), SyntaxError> {
+    fn skip_blank(&mut self) -> Result<(), Malformed> {
         loop {
             match self.peek() {
                 Some(character) if character.is_whitespace() => {
@@ -96,7 +109,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// The rest of a comment whose first slash has been read.
-    fn skip_comment(&mut self, start: Position) -> Result<(), SyntaxError> {
+    fn skip_comment(&mut self, start: Position) -> Result<(), Malformed> {
         match self.advance() {
             Some('/') => {
                 while self.peek().is_some_and(|character| character != '\n') {
@@ -112,11 +125,11 @@ impl<'a> Lexer<'a> {
                     }
                     before = character;
                 }
-                Err(SyntaxError { position: start, problem: Problem::OpenComment })
+                Err(Malformed { position: start, problem: Problem::OpenComment })
             }
             _ => {
                 let problem = Problem::Unexpected { expected: "a value or a comment", found: "`/`".to_owned() };
-                Err(SyntaxError { position: start, problem })
+                Err(Malformed { position: start, problem })
             }
         }
     }
@@ -134,9 +147,9 @@ impl<'a> Lexer<'a> {
         word
     }
 
-    fn string(&mut self) -> Result<String, SyntaxError> {
+    fn string(&mut self) -> Result<String, Malformed> {
         let start = self.position;
-        let open = || SyntaxError { position: start, problem: Problem::OpenString };
+        let open = || Malformed { position: start, problem: Problem::OpenString };
         self.advance();
         let mut text = String::new();
         loop {
@@ -153,8 +166,8 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    fn escaped(&mut self, escape: char, position: Position) -> Result<char, SyntaxError> {
-        let wrong = |text: String| SyntaxError { position, problem: Problem::Escape(text) };
+    fn escaped(&mut self, escape: char, position: Position) -> Result<char, Malformed> {
+        let wrong = |text: String| Malformed { position, problem: Problem::Escape(text) };
         match escape {
             '"' | '\\' | '/' => Ok(escape),
             'b' => Ok('\u{8}'),
@@ -168,8 +181,8 @@ impl<'a> Lexer<'a> {
     }
 
     /// Four hexadecimal digits, or two such escapes that are a surrogate pair.
-    fn unicode(&mut self, position: Position) -> Result<char, SyntaxError> {
-        let wrong = |text: String| SyntaxError { position, problem: Problem::Escape(text) };
+    fn unicode(&mut self, position: Position) -> Result<char, Malformed> {
+        let wrong = |text: String| Malformed { position, problem: Problem::Escape(text) };
         let first = self.four_digits(position)?;
         if !(0xd800..0xdc00).contains(&first) {
             return char::from_u32(first).ok_or_else(|| wrong(format!("\\u{first:04x}")));
@@ -183,7 +196,7 @@ impl<'a> Lexer<'a> {
             .ok_or_else(|| wrong(format!("\\u{first:04x}\\u{second:04x}")))
     }
 
-    fn four_digits(&mut self, position: Position) -> Result<u32, SyntaxError> {
+    fn four_digits(&mut self, position: Position) -> Result<u32, Malformed> {
         let mut digits = String::new();
         for _ in 0..4 {
             match self.peek().filter(char::is_ascii_hexdigit) {
@@ -194,14 +207,14 @@ impl<'a> Lexer<'a> {
         }
         match u32::from_str_radix(&digits, 16) {
             Ok(number) if digits.len() == 4 => Ok(number),
-            _ => Err(SyntaxError { position, problem: Problem::Escape(format!("\\u{digits}")) }),
+            _ => Err(Malformed { position, problem: Problem::Escape(format!("\\u{digits}")) }),
         }
     }
 }
 
-fn number(position: Position, text: String) -> Result<Token, SyntaxError> {
+fn number(position: Position, text: String) -> Result<Token, Malformed> {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(&text);
-    let wrong = || SyntaxError { position, problem: Problem::Number(text.escape_debug().to_string()) };
+    let wrong = || Malformed { position, problem: Problem::Number(text.escape_debug().to_string()) };
     if !digits.starts_with(|character: char| character.is_ascii_digit()) {
         return Err(wrong());
     }

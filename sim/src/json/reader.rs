@@ -5,7 +5,7 @@ use super::{Kind, MAX_DEPTH, Member, Position, Problem, SyntaxError, Value};
 
 /// Reads one value, which must be all there is but for blanks and comments.
 pub fn read(text: &str) -> Result<Value, SyntaxError> {
-    let mut reader = Reader::new(text)?;
+    let mut reader = Reader::new(text);
     let value = reader.value(0)?;
     match reader.token {
         Token::End => Ok(value),
@@ -20,33 +20,40 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(text: &'a str) -> Result<Self, SyntaxError> {
-        let mut lexer = Lexer::new(text);
-        let (position, token) = lexer.next()?;
-        Ok(Self { lexer, position, token })
+    fn new(text: &'a str) -> Self {
+        let mut reader = Self { lexer: Lexer::new(text), position: Position { line: 1, column: 1 }, token: Token::End };
+        reader.take();
+        reader
     }
 
-    /// Takes the token that stands here and reads the next.
-    fn take(&mut self) -> Result<Token, SyntaxError> {
-        let (position, token) = self.lexer.next()?;
+    /// Takes the token that stands here and reads the next. One that is none is an error only for whoever wants it, so
+    /// that it is said of what it stands in and not of what stands before it.
+    fn take(&mut self) -> Token {
+        let (position, next) = self.lexer.next();
         self.position = position;
-        Ok(std::mem::replace(&mut self.token, token))
+        std::mem::replace(&mut self.token, next)
+    }
+
+    fn wrong(&self, problem: Problem) -> SyntaxError {
+        SyntaxError { position: self.position, within: Vec::new(), problem }
     }
 
     fn unexpected(&self, expected: &'static str) -> SyntaxError {
-        let problem = Problem::Unexpected { expected, found: self.token.describe() };
-        SyntaxError { position: self.position, problem }
+        self.wrong(match &self.token {
+            Token::Malformed(problem) => problem.clone(),
+            token => Problem::Unexpected { expected, found: token.describe() },
+        })
     }
 
     fn value(&mut self, depth: usize) -> Result<Value, SyntaxError> {
         let position = self.position;
         if depth > MAX_DEPTH {
-            return Err(SyntaxError { position, problem: Problem::TooDeep });
+            return Err(self.wrong(Problem::TooDeep));
         }
         if !self.begins_value() {
             return Err(self.unexpected("a value"));
         }
-        let kind = match self.take()? {
+        let kind = match self.take() {
             Token::Mark('{') => self.object(depth)?,
             Token::Mark(_) => self.array(depth)?,
             Token::String(text) => Kind::String(text),
@@ -57,7 +64,7 @@ impl<'a> Reader<'a> {
                 "false" => Kind::Boolean(false),
                 _ => Kind::Null,
             },
-            Token::End => Kind::Null,
+            Token::End | Token::Malformed(_) => Kind::Null,
         };
         Ok(Value { position, kind })
     }
@@ -67,7 +74,7 @@ impl<'a> Reader<'a> {
         match &self.token {
             Token::Mark(mark) => matches!(mark, '{' | '['),
             Token::Word(word) => matches!(word.as_str(), "true" | "false" | "null"),
-            Token::End => false,
+            Token::End | Token::Malformed(_) => false,
             Token::String(_) | Token::Integer(_) | Token::Float(_) => true,
         }
     }
@@ -82,11 +89,11 @@ impl<'a> Reader<'a> {
                 Token::String(_) => {}
                 _ => return Err(self.unexpected("a key in double quotes, or `}`")),
             }
-            let Token::String(key) = self.take()? else { return Err(self.unexpected("a key in double quotes")) };
+            let Token::String(key) = self.take() else { return Err(self.unexpected("a key in double quotes")) };
             let value = match self.token {
                 Token::Mark(':') => {
-                    self.take()?;
-                    Some(self.value(depth + 1)?)
+                    self.take();
+                    Some(self.value(depth + 1).map_err(|error| error.within(&key))?)
                 }
                 _ => None,
             };
@@ -95,7 +102,7 @@ impl<'a> Reader<'a> {
                 break;
             }
         }
-        self.take()?;
+        self.take();
         Ok(Kind::Object(members))
     }
 
@@ -108,14 +115,17 @@ impl<'a> Reader<'a> {
                 break;
             }
         }
-        self.take()?;
+        self.take();
         Ok(Kind::Array(values))
     }
 
     /// Takes a comma, if one stands here; answers whether more may follow.
     fn separator(&mut self, end: char, expected: &'static str) -> Result<bool, SyntaxError> {
         match &self.token {
-            Token::Mark(',') => self.take().map(|_| true),
+            Token::Mark(',') => {
+                self.take();
+                Ok(true)
+            }
             Token::Mark(mark) if *mark == end => Ok(false),
             _ => Err(self.unexpected(expected)),
         }

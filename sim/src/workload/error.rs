@@ -66,6 +66,9 @@ pub enum Problem {
     /// A key that must be there and is not.
     #[error("\"{0}\" is missing")]
     Missing(&'static str),
+    /// All its events are left out, as was asked for.
+    #[error("nothing is left of it without memory and I/O events; expected another event, or a file without it")]
+    NothingLeft,
     /// Something that is known and cannot be simulated.
     #[error("{what} is not supported: {why}")]
     Unsupported {

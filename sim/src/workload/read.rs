@@ -5,7 +5,7 @@ use super::field::Field;
 use super::global::{CpuLimit, Global, Machine};
 use super::task::{Task, TaskReader};
 use super::{MAX_CPUS, MAX_THREADS, Names, Workload};
-use crate::json::{self, Member, Position};
+use crate::json::{self, Member, Position, SyntaxError};
 use tessera_hal::Duration;
 
 /// What is decided outside the file.
@@ -27,7 +27,7 @@ pub fn read(bytes: &[u8], options: &Options) -> Result<Workload, WorkloadError> 
         let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
         whole(end_of(&before), Problem::NotText)
     })?;
-    let value = json::read(text).map_err(|error| whole(error.position, Problem::Syntax(error.problem)))?;
+    let value = json::read(text).map_err(syntax)?;
     let root = Member { position: start, key: String::new(), value: Some(value) };
     let sections =
         Field { task: None, member: &root }.object().map_err(|error| WorkloadError { key: None, ..error })?;
@@ -45,6 +45,15 @@ pub fn read(bytes: &[u8], options: &Options) -> Result<Workload, WorkloadError> 
     debug_assert!(topology_at.is_none_or(|product| product == machine.cpus));
     let workload = Workload { machine, duration: options.duration.or(global.duration), tasks, names, notices };
     check(workload)
+}
+
+/// Says in which task a text is no JSON, and at which key.
+fn syntax(error: SyntaxError) -> WorkloadError {
+    let (task, keys) = match error.within.as_slice() {
+        [section, task, keys @ ..] if section == "tasks" => (Some(task.clone()), keys),
+        keys => (None, keys),
+    };
+    WorkloadError { position: error.position, task, key: keys.last().cloned(), problem: Problem::Syntax(error.problem) }
 }
 
 /// Where a text ends.

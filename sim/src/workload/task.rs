@@ -109,7 +109,16 @@ struct Common<'a> {
     cpus: Option<CpuSet>,
     wishes: Wishes<'a>,
     events: Vec<Event>,
+    /// Whether memory or I/O events were left out.
+    left_out: bool,
     taskgroup: Option<String>,
+}
+
+impl Common<'_> {
+    /// Why there can be none without an event, as `expected` says.
+    fn no_event(&self, expected: &'static str) -> Problem {
+        if self.left_out { Problem::NothingLeft } else { Problem::Missing(expected) }
+    }
 }
 
 impl TaskReader<'_> {
@@ -151,7 +160,7 @@ impl TaskReader<'_> {
                 (rounds, self.phases(&inner, instances, &wishes, common.cpus, &extension)?)
             }
             None if common.events.is_empty() => {
-                return Err(field.wrong(Problem::Missing("phases or an event")));
+                return Err(field.wrong(common.no_event("phases or an event")));
             }
             None => {
                 let rounds = common.rounds.unwrap_or(Rounds::Endless);
@@ -214,7 +223,7 @@ impl TaskReader<'_> {
                 self.common(&inner.inner(member), &mut common, "loop")?;
             }
             if common.events.is_empty() {
-                return Err(inner.wrong(Problem::Missing("an event")));
+                return Err(inner.wrong(common.no_event("an event")));
             }
             self.check_fork_only(&inner, instances, &common.events)?;
             let attributes = common.wishes.is_some().then(|| {
@@ -251,22 +260,25 @@ impl TaskReader<'_> {
             }
             _ if common.wishes.take(field)? => {}
             key => match EventName::of_key(key) {
-                Some(name) => self.event(field, name, &mut common.events)?,
+                Some(name) => self.event(field, name, common)?,
                 None => return Err(field.unknown(expected_keys(others))),
             },
         }
         Ok(())
     }
 
-    fn event(&mut self, field: &Field<'_>, name: EventName, events: &mut Vec<Event>) -> Result<(), WorkloadError> {
+    fn event(&mut self, field: &Field<'_>, name: EventName, common: &mut Common<'_>) -> Result<(), WorkloadError> {
         let surroundings = Surroundings {
             tasks: self.tasks,
             task: field.task.unwrap_or_default(),
             ignore_unsupported: self.ignore_unsupported,
         };
         match event::read(field, name, &surroundings, self.names)? {
-            event::Read::Event(event) => events.push(event),
-            event::Read::Ignored => self.notices.push(field.notice("is left out")),
+            event::Read::Event(event) => common.events.push(event),
+            event::Read::Ignored => {
+                common.left_out = true;
+                self.notices.push(field.notice("is left out"));
+            }
         }
         Ok(())
     }
