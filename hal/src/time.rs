@@ -1,6 +1,6 @@
 //! Monotonic time. [`Instant`] is a point, [`Duration`] a length; both count nanoseconds in a `u64` (584 years).
 //!
-//! Arithmetic is checked or saturating by name. There is no sentinel: "no deadline" is `Option::None`.
+//! Arithmetic is checked, saturating or wrapping by name. There is no sentinel: "no deadline" is `Option::None`.
 
 use core::fmt;
 
