@@ -77,8 +77,6 @@ pub(super) struct RunQueue {
     /// When it was last seen to have no members.
     pub empty_at: Option<Instant>,
     pub current: Option<Current>,
-    /// The thread that ran before, if at this very decision it went back to the tree for somebody who is due first.
-    pub preempted: Option<Slot>,
     /// Who ran last; a dispatch of another one is a switch.
     pub last_dispatched: Option<Slot>,
     /// Somebody who waits is due before the current thread.
@@ -119,7 +117,6 @@ impl RunQueue {
             shift: Shift::default(),
             empty_at: None,
             current: None,
-            preempted: None,
             last_dispatched: None,
             resched: false,
             unannounced: 0,
@@ -341,7 +338,7 @@ impl RunQueue {
         self.hang(threads, current.slot, entity);
         entity.home.move_to(ThreadState::Queued, self.cpu);
         if how == PutBack::Preempted {
-            self.preempted = Some(current.slot);
+            increment(&entity.counters.preemptions);
         }
         self.unannounced = self.unannounced.wrapping_add(1);
     }
@@ -433,36 +430,16 @@ impl RunQueue {
         self.take_off(threads, slot, entity);
         end_wait(entity, now);
         let slice_end = now.saturating_add(entity.rest_of_request());
-        self.install(threads, slot, entity, slice_end);
+        self.make_current(slot, entity, slice_end);
     }
 
     /// A member that is not in the tree becomes current, until `slice_end`.
-    pub(super) fn make_current<const WORDS: usize>(
-        &mut self,
-        threads: &Slab<Entity<WORDS>>,
-        slot: Slot,
-        slice_end: Instant,
-    ) {
-        self.install(threads, slot, &threads[slot], slice_end);
-    }
-
     #[inline(always)]
-    fn install<const WORDS: usize>(
-        &mut self,
-        threads: &Slab<Entity<WORDS>>,
-        slot: Slot,
-        entity: &Entity<WORDS>,
-        slice_end: Instant,
-    ) {
+    pub(super) fn make_current<const WORDS: usize>(&mut self, slot: Slot, entity: &Entity<WORDS>, slice_end: Instant) {
         entity.home.move_to(ThreadState::Current, self.cpu);
         self.current = Some(Current { slot, slice_end });
         self.resched = false;
         self.count_dispatch(entity);
-        if let Some(preempted) = self.preempted.take()
-            && preempted != slot
-        {
-            increment(&threads[preempted].counters.preemptions);
-        }
         if !slot.is(self.last_dispatched) {
             self.last_dispatched = Some(slot);
             self.counters.switches += 1;

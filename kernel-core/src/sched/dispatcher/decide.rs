@@ -92,7 +92,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
                 queue.join(entity, lag);
                 entity.use_all_but(slice_end.saturating_duration_since(now));
                 entity.home.move_to(ThreadState::Handoff, queue.cpu);
-                queue.make_current(&self.threads, receiver, slice_end);
+                queue.make_current(receiver, entity, slice_end);
                 self.note_arrival(&queue, receiver, self.waking());
             }
             _ => {
@@ -237,7 +237,6 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             if queue.current.is_none() && queue.online {
                 queue.dispatch_first(&self.threads, now);
             }
-            queue.preempted = None;
             if let Some(current) = queue.current {
                 return self.run(queue, now, current.slot);
             }
