@@ -8,7 +8,7 @@
 //! program `bench-table` prints both as one table. `cargo xtask bench` runs all three.
 
 pub mod axsched_cfs;
-pub mod map;
+pub mod order;
 pub mod tessera;
 
 use std::fmt;
@@ -76,11 +76,13 @@ pub enum Subject {
     AxschedCfs,
     /// A plain ordered map.
     Map,
+    /// The tree of `kernel-core`, in the place of the map.
+    TreeAlone,
 }
 
 impl Subject {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Wfq, Self::Eevdf, Self::AxschedCfs, Self::Map];
+    pub const ALL: [Self; 5] = [Self::Wfq, Self::Eevdf, Self::AxschedCfs, Self::Map, Self::TreeAlone];
 
     /// The name in reports.
     pub const fn name(self) -> &'static str {
@@ -89,6 +91,7 @@ impl Subject {
             Self::Eevdf => "eevdf",
             Self::AxschedCfs => "axsched-cfs",
             Self::Map => "btreemap",
+            Self::TreeAlone => "tree-alone",
         }
     }
 }
@@ -186,13 +189,17 @@ pub fn prepare(case: Case) -> Prepared {
         (Operation::Wake | Operation::Block | Operation::RemoveAny, _) => (1, 32),
         _ => (1, 512),
     };
-    let build = |_| -> Box<dyn Repeat> {
-        let plan = Plan::new(case, times);
+    let build = |queue| -> Box<dyn Repeat> {
+        let mut plan = Plan::new(case, times);
+        // Each queue is asked about other threads, or many would be measured on a few.
+        let count = plan.chosen.len();
+        plan.chosen.rotate_left(queue * times % count);
         match case.subject {
             Subject::Wfq => Box::new(tessera::Queue::new(kernel_core::sched::Policy::Wfq, &plan)),
             Subject::Eevdf => Box::new(tessera::Queue::new(kernel_core::sched::Policy::Eevdf, &plan)),
             Subject::AxschedCfs => Box::new(axsched_cfs::Queue::new(&plan)),
-            Subject::Map => Box::new(map::Queue::new(&plan)),
+            Subject::Map => Box::new(order::Queue::<order::Map>::new(&plan)),
+            Subject::TreeAlone => Box::new(order::Queue::<order::TreeAlone>::new(&plan)),
         }
     };
     Prepared { queues: (0..queues).map(build).collect(), operation: case.operation, times }

@@ -30,7 +30,7 @@ fn print(folder: Option<PathBuf>) -> Result<()> {
     for subject in Subject::ALL {
         print!("{:>13}", subject.name());
     }
-    println!("{:>12}{:>12}{:>12}", "wfq time", "eevdf time", "map time");
+    println!("{:>12}{:>12}{:>12}{:>12}", "wfq time", "eevdf time", "map time", "tree time");
     for operation in Operation::ALL {
         for threads in SIZES {
             print!("{:20}{threads:>8}", operation.name());
@@ -39,7 +39,7 @@ fn print(folder: Option<PathBuf>) -> Result<()> {
             }
             let time = |subject| time(&folder, Case { operation, subject, threads });
             let peer = time(Subject::AxschedCfs);
-            for subject in [Subject::Wfq, Subject::Eevdf, Subject::Map] {
+            for subject in [Subject::Wfq, Subject::Eevdf, Subject::Map, Subject::TreeAlone] {
                 match (time(subject), &peer) {
                     (Ok(own), Ok(peer)) => print!("{:>12.2}", own / peer),
                     _ => print!("{:>12}", "-"),
