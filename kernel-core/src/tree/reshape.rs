@@ -124,22 +124,42 @@ impl Tree {
 }
 
 /// Hangs the subtree of `top` below `new`: those up to its key before it, the others behind.
+#[inline(always)]
 fn split<'a, N: Nodes>(nodes: &'a N, top: Option<At<'a, N>>, new: At<'a, N>) {
     let key = N::key(new.node);
-    // Where the next one that goes to the left of `new`, or to its right, is hung.
-    let mut places = [(new, Side::Left), (new, Side::Right)];
+    // The last of those before `new`, and the first of those behind it, so far; and where the next one is hung.
+    let (mut before, mut before_end) = (new, new.links().child(Side::Left));
+    let (mut behind, mut behind_end) = (new, new.links().child(Side::Right));
     let mut at = top;
     while let Some(next) = at {
-        let is_behind = key < N::key(next.node);
-        let (place, inner) = (&mut places[usize::from(is_behind)], Side::right_if(!is_behind));
-        let (above, side) = core::mem::replace(place, (next, inner));
-        above.links().child(side).set(Some(next.slot));
-        next.links().parent.set(Some(above.slot));
-        at = next.child(nodes, inner);
+        if key < N::key(next.node) {
+            behind_end.set(Some(next.slot));
+            next.links().parent.set(Some(behind.slot));
+            (behind, behind_end) = (next, next.links().child(Side::Left));
+            at = next.child(nodes, Side::Left);
+        } else {
+            before_end.set(Some(next.slot));
+            next.links().parent.set(Some(before.slot));
+            (before, before_end) = (next, next.links().child(Side::Right));
+            at = next.child(nodes, Side::Right);
+        }
     }
-    for ((lowest, inner), side) in places.into_iter().zip([Side::Left, Side::Right]) {
-        lowest.links().child(inner).set(None);
-        let summary = lowest.sum_up(nodes, inner, lowest.own(nodes), Some(new));
-        new.links().below(side).set(summary);
+    before_end.set(None);
+    behind_end.set(None);
+    new.links().below(Side::Left).set(sum_up_spine(nodes, before, Side::Right, new));
+    new.links().below(Side::Right).set(sum_up_spine(nodes, behind, Side::Left, new));
+}
+
+/// Computes anew what is kept on `side` of `lowest`, which nobody is below there, and of all up to `top`, which are
+/// parents of each other on that side; answers what `top` is to keep of them.
+#[inline(always)]
+fn sum_up_spine<'a, N: Nodes>(nodes: &'a N, lowest: At<'a, N>, side: Side, top: At<'a, N>) -> N::Summary {
+    let (mut at, mut summary) = (lowest, lowest.own(nodes));
+    while at.slot != top.slot {
+        at.links().below(side).set(summary);
+        summary = at.total(nodes);
+        let Some(parent) = at.parent(nodes) else { break };
+        at = parent;
     }
+    summary
 }
