@@ -54,3 +54,37 @@ fn a_tree_that_was_filled_in_order_is_not_deep() {
     let deepest = tree.iter(&nodes).map(depth).max();
     assert!(deepest <= Some(40), "{deepest:?}; about 2 ln n = 17 are expected of one, 4.3 ln n = 36 of the deepest");
 }
+
+/// Nodes with keys of which nothing is kept.
+struct Keyed(Vec<(Links, u32)>);
+
+impl Nodes for Keyed {
+    type Node = (Links, u32);
+    type Key = u32;
+    type Summary = ();
+    fn node(&self, slot: Slot) -> &(Links, u32) {
+        &self.0[slot.index() as usize]
+    }
+    fn links(node: &(Links, u32)) -> &Links {
+        &node.0
+    }
+    fn key(node: &(Links, u32)) -> u32 {
+        node.1
+    }
+    fn summary(&self, _: &(Links, u32)) {}
+}
+
+#[test]
+fn whoever_comes_stands_behind_its_equals_and_before_all_others_wherever_that_is() {
+    // Each key many times, in an order that is none.
+    let nodes = Keyed((0..500).map(|index| (Links::default(), index * 7 % 13)).collect());
+    let mut tree = Tree::new();
+    let mut expected: Vec<(u32, u32)> = Vec::new();
+    for index in 0..500 {
+        tree.insert(&nodes, Slot::new(index));
+        let key = nodes.0[index as usize].1;
+        expected.insert(expected.partition_point(|&(before, _)| before <= key), (key, index));
+        assert_eq!(tree.check(&nodes), Ok(()), "after {index}");
+        assert!(tree.iter(&nodes).map(Slot::index).eq(expected.iter().map(|&(_, index)| index)), "after {index}");
+    }
+}
