@@ -116,12 +116,6 @@ impl Ledger {
         }
     }
 
-    /// Whether all time up to `now` is counted.
-    #[inline(always)]
-    pub(crate) fn is_counted_to(&self, now: Instant) -> bool {
-        self.counted_to == now
-    }
-
     /// The point up to which all time is counted.
     #[inline(always)]
     pub(crate) fn counted_to(&self) -> Instant {

@@ -143,18 +143,6 @@ impl RunQueue {
         threads: &'a Slab<Entity<WORDS>>,
         now: Instant,
     ) -> Option<&'a Entity<WORDS>> {
-        if self.ledger.is_counted_to(now) && self.current.is_none() {
-            return None;
-        }
-        self.count_and_charge(threads, now)
-    }
-
-    #[inline(always)]
-    fn count_and_charge<'a, const WORDS: usize>(
-        &mut self,
-        threads: &'a Slab<Entity<WORDS>>,
-        now: Instant,
-    ) -> Option<&'a Entity<WORDS>> {
         self.ledger.count(now);
         let service = self.ledger.take_uncharged();
         let current = self.current.as_mut()?;
