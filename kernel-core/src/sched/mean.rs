@@ -1,19 +1,19 @@
 //! The virtual time V of a queue: the mean of its members' virtual times, by weight.
 //!
-//! Kept incrementally and exactly: the sum of `weight * (vruntime - base)` in 128 bits, over all members (queued and
-//! current). `V = base + sum / weights`, rounded down, so V is never before the earliest member. The base moves along,
-//! so distances stay small and the clock may wrap. Guarded by the queue's lock.
+//! Kept incrementally and exactly: the sum of `weight * (vruntime - base)` over all members (queued and current).
+//! `V = base + sum / weights`, rounded down, so V is never before the earliest member. The base moves to V before the
+//! sum grows too large for a register, so the clock may wrap. Guarded by the queue's lock.
 
-use super::vtime::{VirtualSpan, VirtualTime, Weight, floor_divide};
+use super::vtime::{VirtualSpan, VirtualTime, Weight};
 
-/// The sum at which the base moves to V: so a sum fits a register but between one operation and the next.
-const REBASE_AT: i128 = 1 << 60;
+/// The sum, either way, beyond which the base moves.
+const LARGEST_SUM: i128 = 1 << 60;
 
 /// The weighted mean of a queue's virtual times.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct WeightedMean {
     base: VirtualTime,
-    sum: i128,
+    sum: i64,
     weights: u64,
 }
 
@@ -33,7 +33,7 @@ impl WeightedMean {
     pub(crate) fn has_reached(&self, point: VirtualTime) -> bool {
         debug_assert!(self.weights != 0, "a queue without members reaches nothing");
         // point - base <= floor(sum / weights), and both sides are whole.
-        i128::from(point.since(self.base).as_nanos()) * i128::from(self.weights.cast_signed()) <= self.sum
+        i128::from(point.since(self.base).as_nanos()) * i128::from(self.weights.cast_signed()) <= i128::from(self.sum)
     }
 
     /// The sum of the members' weights.
@@ -43,9 +43,8 @@ impl WeightedMean {
 
     /// A member joins.
     pub(crate) fn add(&mut self, vruntime: VirtualTime, weight: Weight) {
-        self.sum += product(vruntime.since(self.base), weight);
         self.weights += u64::from(weight.get());
-        self.follow();
+        self.change_sum(product(vruntime.since(self.base), weight));
     }
 
     /// A member leaves. When the last one does, V stays where that one has brought it.
@@ -54,37 +53,39 @@ impl WeightedMean {
             *self = Self::starting_at(self.virtual_time());
             return;
         }
-        self.sum -= product(vruntime.since(self.base), weight);
         self.weights -= u64::from(weight.get());
-        self.follow();
+        self.change_sum(-product(vruntime.since(self.base), weight));
     }
 
     /// A member's virtual time advances by `span`.
     pub(crate) fn advance(&mut self, span: VirtualSpan, weight: Weight) {
-        self.sum += product(span, weight);
-        self.follow();
+        self.change_sum(product(span, weight));
     }
 
     #[inline]
     fn distance(&self) -> VirtualSpan {
-        match self.weights {
+        match self.weights.cast_signed() {
             0 => VirtualSpan::ZERO,
-            weights => floor_divide(self.sum, weights),
+            weights => VirtualSpan::from_nanos(self.sum.div_euclid(weights)),
         }
     }
 
     #[inline(always)]
-    fn follow(&mut self) {
-        if !(-REBASE_AT..REBASE_AT).contains(&self.sum) {
-            self.rebase();
+    fn change_sum(&mut self, difference: i128) {
+        let sum = i128::from(self.sum) + difference;
+        if (-LARGEST_SUM..LARGEST_SUM).contains(&sum) {
+            self.sum = sum as i64;
+        } else {
+            self.rebase(sum);
         }
     }
 
     #[cold]
-    fn rebase(&mut self) {
-        let distance = self.distance();
-        self.base = self.base.wrapping_add(distance);
-        self.sum -= i128::from(distance.as_nanos()) * i128::from(self.weights);
+    fn rebase(&mut self, sum: i128) {
+        let weights = i128::from(self.weights);
+        let distance = sum.div_euclid(weights) as i64;
+        self.base = VirtualTime::from_nanos(self.base.as_nanos().wrapping_add_signed(distance));
+        self.sum = sum.rem_euclid(weights) as i64;
     }
 }
 
@@ -95,6 +96,7 @@ fn product(span: VirtualSpan, weight: Weight) -> i128 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
 
     fn weight(weight: u16) -> Weight {
         Weight::new(weight).unwrap()
@@ -126,6 +128,31 @@ mod tests {
             assert_eq!(mean.virtual_time(), clock);
         }
         assert!(bases > 100, "the base moved {bases} times");
+    }
+
+    #[test]
+    fn the_mean_is_exact_however_far_its_members_are_apart() {
+        let start = VirtualTime::from_nanos(u64::MAX - 12_345);
+        for scale in [1, 1 << 20, 1 << 40, 1 << 58] {
+            let (mut mean, mut members) = (WeightedMean::starting_at(start), Vec::new());
+            for index in 0..200_i64 {
+                let (offset, weight) =
+                    ((index * 7_919 % 15 - 7) * scale + index, weight((index * 331 % 10_000) as u16 + 1));
+                mean.add(start.wrapping_add(VirtualSpan::from_nanos(offset)), weight);
+                members.push((i128::from(offset), weight));
+                if index % 3 == 0 {
+                    let (offset, weight) = members.swap_remove(index as usize / 5);
+                    mean.remove(start.wrapping_add(VirtualSpan::clamped(offset)), weight);
+                }
+                let sum: i128 = members.iter().map(|&(offset, weight)| offset * i128::from(weight.get())).sum();
+                let weights: i128 = members.iter().map(|&(_, weight)| i128::from(weight.get())).sum();
+                if weights != 0 {
+                    assert_eq!(i128::from(mean.virtual_time().since(start).as_nanos()), sum.div_euclid(weights));
+                    assert_eq!(i128::from(mean.weights()), weights);
+                    assert!(i128::from(mean.sum).abs() <= LARGEST_SUM);
+                }
+            }
+        }
     }
 
     #[test]

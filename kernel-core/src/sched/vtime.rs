@@ -181,16 +181,6 @@ pub fn request_span(request: Duration, weight: Weight) -> VirtualSpan {
     }
 }
 
-/// `numerator / divisor`, rounded down, within the limit; one division in the usual case that the numerator fits a
-/// register.
-#[inline]
-pub(super) fn floor_divide(numerator: i128, divisor: u64) -> VirtualSpan {
-    match (i64::try_from(numerator), i64::try_from(divisor)) {
-        (Ok(numerator), Ok(divisor)) => VirtualSpan::from_nanos(numerator.div_euclid(divisor)),
-        _ => VirtualSpan::clamped(numerator.div_euclid(i128::from(divisor))),
-    }
-}
-
 /// `numerator / divisor`, rounded toward zero.
 #[inline]
 pub(super) fn truncating_divide(numerator: i128, divisor: u64) -> i128 {
@@ -248,16 +238,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quotients_are_rounded_down_or_toward_zero_whatever_their_size() {
-        for (numerator, down, toward_zero) in [(-7, -4, -3), (-8, -4, -4), (7, 3, 3), (0, 0, 0)] {
-            let quotients = (floor_divide(numerator, 2).as_nanos(), truncating_divide(numerator, 2));
-            assert_eq!(quotients, (down, toward_zero));
+    fn quotients_are_rounded_toward_zero_whatever_their_size() {
+        for (numerator, quotient) in [(-7, -3), (-8, -4), (7, 3), (0, 0)] {
+            assert_eq!(truncating_divide(numerator, 2), quotient);
         }
         // More than a register holds.
-        let large = -(1_i128 << 100) - 1;
-        assert_eq!(floor_divide(large, 1 << 63).as_nanos(), -(1 << 37) - 1);
-        assert_eq!(floor_divide(large, 2).as_nanos(), -VirtualSpan::LIMIT);
-        assert_eq!(truncating_divide(large, 2), -(1 << 99));
+        assert_eq!(truncating_divide(-(1_i128 << 100) - 1, 2), -(1 << 99));
     }
 
     #[test]
