@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use qemu_targets::qemu::{self, Accelerator, Choice, Launch, Limits, Machine, Outcome, Request};
+use qemu_targets::qemu::{self, Accelerator, Launch, Limits, Machine, Outcome, Request};
 
 use crate::workspace::{self, Target};
 
@@ -26,7 +26,7 @@ pub struct Switches {
     /// The local interrupt controller's mode (x86_64)
     #[arg(long)]
     pub apic: Option<Apic>,
-    /// How instructions are executed; auto takes KVM if a probe boot answers
+    /// How instructions are executed; auto takes KVM if a program runs in a probe boot
     #[arg(long, default_value = "auto", conflicts_with = "icount")]
     pub accel: Accel,
     /// Count instructions exactly: one per nanosecond, every run the same
@@ -118,7 +118,7 @@ impl From<Gic> for qemu::Gic {
 /// Accelerators a person can ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Accel {
-    /// KVM where a probe boot answers, else TCG
+    /// KVM where a program runs in a probe boot, else TCG
     Auto,
     /// Translation
     Tcg,
@@ -206,17 +206,14 @@ impl Switches {
         words.join(" ")
     }
 
-    /// Chooses the accelerator; a probe boots this kernel.
-    pub fn choose_accelerator(&self, kernel: &Path) -> Result<Choice> {
-        let request = match self.accel {
+    /// Which accelerator is asked for.
+    pub fn accelerator(&self) -> Request {
+        match self.accel {
             _ if self.icount => Request::Counted,
             Accel::Auto => Request::Auto,
             Accel::Tcg => Request::Tcg,
             Accel::Kvm => Request::Kvm,
-        };
-        let machine = machine(self.arch.target());
-        let probe = || qemu::accelerator::probe_kvm(machine, kernel, &cache_folder());
-        Ok(qemu::accelerator::choose(request, machine, probe)?)
+        }
     }
 
     /// The launch of this kernel with these switches.

@@ -2,13 +2,14 @@
 
 use std::io::{IsTerminal, Write};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use indicatif::ProgressBar;
 use qemu_targets::log::{Fed, RunLog};
+use qemu_targets::qemu::accelerator;
 use qemu_targets::qemu::{self, Accelerator, Ending};
 use qemu_targets::table::{self, Screen};
 use qemu_targets::target::USUAL_SEED;
@@ -71,7 +72,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         ensure!(file.is_file(), "there is no file {}: --initrd", file.display());
     }
     let artifacts = build(switches)?;
-    let accelerator = choose(switches, &artifacts.kernel)?;
+    let accelerator = choose(switches, &artifacts)?;
     let trial = match initrd {
         Some(file) => Trial::with_initrd(&target, switches, &artifacts, accelerator, file)?,
         None => Trial::prepare(&target, switches, &artifacts, accelerator)?,
@@ -111,8 +112,10 @@ fn build(switches: &Switches) -> Result<Artifacts> {
     artifacts
 }
 
-fn choose(switches: &Switches, kernel: &Path) -> Result<Accelerator> {
-    let choice = switches.choose_accelerator(kernel)?;
+fn choose(switches: &Switches, artifacts: &Artifacts) -> Result<Accelerator> {
+    let machine = boot::machine(switches.arch.target());
+    let probe = || accelerator::probe_kvm(&boot::cache_folder(), || trial::works_under_kvm(machine, artifacts));
+    let choice = accelerator::choose(switches.accelerator(), machine, probe)?;
     println!("run: the accelerator is {} ({}).", choice.accelerator, choice.reason);
     Ok(choice.accelerator)
 }
@@ -129,7 +132,7 @@ fn spinner(message: &'static str) -> ProgressBar {
 
 fn conformance(switches: &Switches) -> Result<()> {
     let artifacts = build(switches)?;
-    let accelerator = choose(switches, &artifacts.kernel)?;
+    let accelerator = choose(switches, &artifacts)?;
     let cpus = switches.cpus.unwrap_or(CONFORMANCE_CPUS);
     let launch = boot::conformance(switches, &artifacts.kernel, cpus, accelerator);
     let outcome = qemu::run(&launch, boot::limits(boot::CONFORMANCE_SECONDS, cpus, accelerator), &mut |line| {

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::{Context, Result, bail, ensure};
 use qemu_targets::image;
 use qemu_targets::log::{Fed, RunLog};
-use qemu_targets::qemu::{self, Accelerator, Ending, Launch, Outcome};
+use qemu_targets::qemu::accelerator::{self, ProbeAnswer};
+use qemu_targets::qemu::{self, Accelerator, Ending, Launch, Machine, Outcome};
 use qemu_targets::target::{Target, USUAL_SEED};
 use qemu_targets::verdict::{self, Conditions, Verdict};
 
@@ -97,6 +98,17 @@ pub fn binaries(target: &Target, artifacts: &Artifacts) -> Result<BTreeMap<Strin
 /// The initrd of a target for a machine of so many CPUs.
 pub fn initrd(target: &Target, cpus: u16, artifacts: &Artifacts) -> Result<Vec<u8>> {
     Ok(image::build(target, cpus, &binaries(target, artifacts)?)?)
+}
+
+/// Whether this kernel brings a program to its end under KVM: the shortest target there is.
+pub fn works_under_kvm(machine: Machine, artifacts: &Artifacts) -> ProbeAnswer {
+    let initrd = || Initrd::create(&initrd(&read_target("first-program", None)?, 1, artifacts)?);
+    let initrd = initrd().map_err(|error| format!("there is no program to probe it with: {error:#}"))?;
+    let mut launch = Launch::new(machine, artifacts.kernel.clone());
+    launch.initrd = Some(initrd.path().to_owned());
+    launch.accelerator = Accelerator::Kvm;
+    launch.cpus = 1;
+    accelerator::comes_to(&launch, "counter.0 exited with code 0")
 }
 
 impl<'a> Trial<'a> {

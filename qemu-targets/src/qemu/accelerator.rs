@@ -1,8 +1,9 @@
 //! How the guest's instructions are executed, and the decision whether KVM can be trusted.
 //!
 //! `/dev/kvm` may exist and not work: under some nested hypervisors a guest hangs without a word as soon as it enters
-//! long mode. So KVM is used only after a short boot of the real kernel has printed a line within a time limit. The answer
-//! holds until the machine is booted again or a day has passed.
+//! long mode, under others the kernel starts and the first system call of a program arrives without the kernel's
+//! privileges. So KVM is used only after a short boot of the real kernel has brought a program to its end within a time
+//! limit. The answer holds until the machine is booted again or a day has passed.
 
 use std::fmt;
 use std::fs;
@@ -13,8 +14,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::launch::{Launch, Machine};
 use super::session::{self, Ending, Limits, Outcome};
 
-/// How long the probe boot may stay silent.
-const PROBE_LIMIT: Duration = Duration::from_secs(5);
+/// How long the probe boot may take.
+const PROBE_LIMIT: Duration = Duration::from_secs(10);
 
 /// How the guest's instructions are executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,50 +104,52 @@ pub fn choose(request: Request, machine: Machine, probe: impl FnOnce() -> ProbeA
         Err(format!("the host is {host}, the guest {}", machine.architecture()))
     };
     match answer {
-        Ok(()) => choice(Accelerator::Kvm, "a probe boot under KVM answered"),
+        Ok(()) => choice(Accelerator::Kvm, "a probe boot under KVM brought a program to its end"),
         Err(reason) if request == Request::Auto => choice(Accelerator::Tcg, &reason),
         Err(reason) => Err(ChoiceError(reason)),
     }
 }
 
-/// Boots `kernel` under KVM until its first line, and remembers the answer in `folder`.
-pub fn probe_kvm(machine: Machine, kernel: &Path, folder: &Path) -> ProbeAnswer {
+/// Whether KVM works, as `boot` finds unless `folder` remembers it.
+pub fn probe_kvm(folder: &Path, boot: impl FnOnce() -> ProbeAnswer) -> ProbeAnswer {
     if let Err(error) = fs::File::options().read(true).write(true).open("/dev/kvm") {
         return Err(format!("/dev/kvm cannot be opened: {error}"));
     }
-    let memory = Memory { file: folder.join("kvm-probe"), stamp: stamp() };
+    let memory = Memory { file: folder.join("kvm-works"), stamp: stamp() };
     if let Some(answer) = memory.recall() {
         return answer;
     }
-    let answer = boot_under_kvm(machine, kernel);
+    let answer = boot();
     memory.keep(&answer);
     answer
 }
 
-fn boot_under_kvm(machine: Machine, kernel: &Path) -> ProbeAnswer {
-    let mut launch = Launch::new(machine, kernel.to_owned());
-    launch.accelerator = Accelerator::Kvm;
-    launch.cpus = 1;
+/// Whether `launch`, which is under KVM, comes as far as the line `end`.
+pub fn comes_to(launch: &Launch, end: &str) -> ProbeAnswer {
     let limits = Limits { silence: PROBE_LIMIT, total: PROBE_LIMIT };
-    let mut has_answered = false;
-    let outcome = session::run(&launch, limits, &mut |line| {
-        // Firmware may print too; only the kernel's own words count.
-        has_answered |= line.contains("tessera");
-        if has_answered { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    let mut has_come = false;
+    let outcome = session::run(launch, limits, &mut |line| {
+        has_come |= line.trim_end() == end;
+        if has_come { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     match outcome {
-        Ok(_) if has_answered => Ok(()),
-        Ok(outcome) => Err(silence(&outcome)),
+        Ok(_) if has_come => Ok(()),
+        Ok(outcome) => Err(failure(&outcome)),
         Err(error) => Err(format!("a probe boot under KVM could not start: {error}")),
     }
 }
 
-/// Why a probe that printed nothing ended.
-fn silence(outcome: &Outcome) -> String {
-    match &outcome.ending {
-        Ending::Crash(status) => format!("a probe boot under KVM crashed before its first line: {status}"),
-        _ => format!("a probe boot under KVM printed nothing within {} s", PROBE_LIMIT.as_secs()),
-    }
+/// Why a probe has failed.
+fn failure(outcome: &Outcome) -> String {
+    let ending = match &outcome.ending {
+        Ending::Crash(status) => format!("crashed: {status}"),
+        Ending::Success | Ending::Failure => "brought no program to a good end".to_owned(),
+        _ => format!("brought no program to its end within {} s", PROBE_LIMIT.as_secs()),
+    };
+    // Records are for other programs.
+    let last = outcome.tail.iter().rev().find(|line| !line.starts_with('{') && !line.trim().is_empty());
+    let said = last.map_or("it printed nothing".to_owned(), |line| format!("its last line: {line}"));
+    format!("a probe boot under KVM {ending}; {said}")
 }
 
 /// This boot of the host and this day.
