@@ -1,8 +1,8 @@
 //! How the guest's instructions are executed, and the decision whether KVM can be trusted.
 //!
 //! `/dev/kvm` may exist and not work: under some nested hypervisors a guest hangs without a word as soon as it enters
-//! long mode, under others the kernel starts and the first system call of a program arrives without the kernel's
-//! privileges. So KVM is used only after a short boot of the real kernel has brought a program to its end within a time
+//! long mode, under another one the kernel came up, and the first system call of a program faulted at the kernel's
+//! entry. So KVM is used only after a short boot of the real kernel has brought a program to its end within a time
 //! limit. The answer holds until the machine is booted again or a day has passed.
 
 use std::fmt;
@@ -214,6 +214,23 @@ mod tests {
     fn demanded_kvm_that_does_not_answer_is_an_error() {
         let error = choose(Request::Kvm, native(), || Err("it hung".into())).unwrap_err();
         assert_eq!(error.to_string(), "KVM cannot be used: it hung");
+    }
+
+    #[test]
+    fn a_probe_that_fails_says_how_and_what_a_person_could_read_last() {
+        let outcome = |ending, tail: &[&str]| Outcome {
+            ending,
+            elapsed: Duration::ZERO,
+            tail: tail.iter().map(|&line| line.to_owned()).collect(),
+            messages: String::new(),
+            waited: 0.0,
+        };
+        let ended =
+            outcome(Ending::Failure, &["tessera: q35", "init.0 was ended: page fault", "{\"tessera\":\"end\"}", ""]);
+        let expected = "brought no program to a good end; its last line: init.0 was ended: page fault";
+        assert_eq!(failure(&ended), format!("a probe boot under KVM {expected}"));
+        let hung = failure(&outcome(Ending::Silent(PROBE_LIMIT), &[]));
+        assert!(hung.ends_with("brought no program to its end within 10 s; it printed nothing"), "{hung}");
     }
 
     #[test]
