@@ -6,7 +6,7 @@
 //! * [`Policy::Eevdf`] (earliest eligible virtual deadline first, Stoica and Abdel-Wahab 1995): a request keeps its
 //!   deadline until it is used up; only entities that are not ahead of the queue (`vruntime <= V`) are eligible.
 
-use super::vtime::{VirtualTime, Weight, request_span};
+use super::vtime::VirtualTime;
 use tessera_abi::scheduling::LatencyClass;
 use tessera_hal::Duration;
 
@@ -71,13 +71,6 @@ pub struct Claim {
     pub virtual_deadline: VirtualTime,
 }
 
-impl Claim {
-    /// The claim of one who begins a request.
-    pub fn begin(vruntime: VirtualTime, request: Duration, weight: Weight) -> Self {
-        Self { vruntime, virtual_deadline: vruntime.wrapping_add(request_span(request, weight)) }
-    }
-}
-
 /// The request of one who asked for none: the base request, halved for interactive ones, four times for batch.
 pub const fn class_request(class: LatencyClass, base: Duration) -> Duration {
     match class {
@@ -118,12 +111,6 @@ mod tests {
     fn only_eevdf_keeps_a_request_over_a_preemption() {
         assert!(Policy::Eevdf.keeps_request_when_preempted());
         assert!(!Policy::Wfq.keeps_request_when_preempted());
-    }
-
-    #[test]
-    fn a_request_is_due_by_its_length_at_the_threads_weight() {
-        let begun = Claim::begin(VirtualTime::from_nanos(100), Duration::from_nanos(1_000), Weight::new(128).unwrap());
-        assert_eq!(begun, claim(100, 600));
     }
 
     #[test]

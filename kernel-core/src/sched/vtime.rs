@@ -278,9 +278,10 @@ mod tests {
     }
 
     #[test]
-    fn no_request_is_worth_nothing() {
+    fn a_request_is_worth_its_length_by_its_weight_and_never_nothing() {
         let heavy = Weight::new(10_000).unwrap();
         assert_eq!(request_span(Duration::from_nanos(1), heavy).as_nanos(), 1);
         assert_eq!(request_span(Duration::from_nanos(2_000_000), Weight::REFERENCE).as_nanos(), 2_000_000);
+        assert_eq!(request_span(Duration::from_nanos(1_000), Weight::new(128).unwrap()).as_nanos(), 500);
     }
 }
