@@ -22,6 +22,7 @@ use core::ops::Index;
 use id::{CHUNKS, FIRST_CHUNK};
 use tessera_hal::sync::Fault;
 
+pub(crate) use id::FREE_SHIFT;
 pub use id::{Id, MAX_ENTRIES, Slot};
 
 /// The id names nothing, or no longer.
@@ -171,6 +172,12 @@ impl<T> Slab<T> {
         }
     }
 
+    /// The entry in a slot, whoever lives there; `None` if nobody ever did.
+    #[inline]
+    pub fn in_slot(&self, slot: Slot) -> Option<&T> {
+        self.entry(slot).map(|entry| &entry.value)
+    }
+
     /// Ends the life of an entry: its id is stale from now on, and its slot may live again at once. Of several callers
     /// exactly one succeeds. Allocates and frees no memory.
     pub fn remove(&self, id: Id<T>) -> Result<(), Stale> {
@@ -250,8 +257,8 @@ impl<T> Index<Slot> for Slab<T> {
     /// If the slot was never used: it is then from another slab.
     #[inline]
     fn index(&self, slot: Slot) -> &T {
-        match self.entry(slot) {
-            Some(entry) => &entry.value,
+        match self.in_slot(slot) {
+            Some(value) => value,
             None => panic!("slot {} was never used in this slab", slot.index()),
         }
     }

@@ -9,7 +9,7 @@
 
 use crate::slab::{Id, InsertError, Slab, Slot};
 use crate::sync::{QueueOwned, TimerCell};
-use crate::tree::{Links, Nodes, Tree, TreeViolation};
+use crate::tree::{Block, Links, Nodes, Tree, TreeViolation};
 use core::fmt;
 use tessera_hal::{CpuId, Instant};
 
@@ -20,9 +20,8 @@ pub type TimerPayload = u64;
 #[derive(Debug, Default)]
 pub struct Timer {
     links: Links,
+    block: Block<Instant>,
     deadline: QueueOwned<Instant>,
-    /// Orders equal deadlines.
-    sequence: QueueOwned<u64>,
     payload: QueueOwned<TimerPayload>,
     generation: QueueOwned<u32>,
     cell: TimerCell,
@@ -99,7 +98,7 @@ impl fmt::Debug for Timers {
 
 impl Nodes for Timers {
     type Node = Timer;
-    type Key = (Instant, u64);
+    type Key = Instant;
     type Summary = ();
 
     fn node(&self, slot: Slot) -> &Timer {
@@ -110,8 +109,12 @@ impl Nodes for Timers {
         &timer.links
     }
 
-    fn key(timer: &Timer) -> Self::Key {
-        (timer.deadline.get(), timer.sequence.get())
+    fn block(timer: &Timer) -> &Block<Instant> {
+        &timer.block
+    }
+
+    fn key(timer: &Timer) -> Instant {
+        timer.deadline.get()
     }
 
     fn summary(&self, _: &Timer) {}
@@ -122,21 +125,18 @@ impl Nodes for Timers {
 pub struct TimerQueue {
     cpu: CpuId,
     tree: Tree,
-    armed: u64,
 }
 
 impl TimerQueue {
     /// The queue of `cpu`, with nothing armed.
     pub const fn new(cpu: CpuId) -> Self {
-        Self { cpu, tree: Tree::new(), armed: 0 }
+        Self { cpu, tree: Tree::new() }
     }
 
     /// Arms a timer. A deadline in the past is due at once.
     pub fn arm(&mut self, timers: &Timers, deadline: Instant, payload: TimerPayload) -> Result<TimerId, TimerError> {
-        self.armed += 1;
         let set_up = |timer: &Timer, id: TimerId| {
             timer.deadline.set(deadline);
-            timer.sequence.set(self.armed);
             timer.payload.set(payload);
             timer.generation.set(id.generation());
             timer.cell.arm(id.generation(), self.cpu);
@@ -187,8 +187,6 @@ impl TimerQueue {
         from.tree.remove(timers, slot);
         let timer = &timers.slab[slot];
         if timer.cell.move_to(timer.generation.get(), from.cpu, self.cpu) {
-            self.armed += 1;
-            timer.sequence.set(self.armed);
             self.tree.insert(timers, slot);
         }
         true

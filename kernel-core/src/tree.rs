@@ -1,59 +1,67 @@
 //! [`Tree`]: the one ordered tree: run queues, timers and the release queue are made of it.
 //!
-//! A treap (Seidel and Aragon 1996) that is intrusive: a node is a [`Slot`], its [`Links`] stand in the entity, and a
-//! [`Nodes`] adapter says where the links are, what the key is and, optionally, which [`Summary`] is kept of each
-//! subtree (the least eligible time, whether anybody in it may be stolen). An entity with several `Links` can be in
-//! several trees. Equal keys stay in order of insertion, the first and the last node are known, and nothing allocates.
+//! A B+ tree (Comer 1979) that is intrusive: a node is a [`Slot`], its [`Links`] stand in the entity, and a [`Nodes`]
+//! adapter says where they are, what the key is and, optionally, which [`Summary`] is kept of sets of nodes (the
+//! least eligible time, whether anybody among them may be stolen). An entity with several `Links` can be in several
+//! trees. Equal keys stay in order of insertion, the first node is known, and nothing allocates.
 //!
-//! Each node gets a random priority when it is inserted and is above those of its subtree, which have lower ones: so the tree has the shape
-//! that it would have if all had come in random order, whatever the order was. Insertion, removal of any node and
-//! searches take O(log n) expected steps (four times as many with a chance below n^-5), and at the ends, where a run
-//! queue takes those who are next and puts those who have had their turn, constantly many: there is no balance to
-//! restore. Priorities come from a sequence that depends on the tree's history alone, so a run repeats exactly; a
-//! program sees neither them nor their number, and cannot make the tree a bad one.
+//! Nodes stand in leaves of 4 to 15, in order, and leaves below blocks of as many. So insertion, removal of any node
+//! and searches take O(log n) steps at worst, each of which looks at one block and at no other node; at the ends, where
+//! a run queue takes those who are next and puts those who have had their turn, constantly many on average.
 //!
-//! One more thing keeps the common operations short. A search begins at the first node and climbs, so what is kept
-//! about the left subtree of a node *on the way from the root to the first* is never looked at: it need not be right,
-//! and the removal of the first node, which would change all of these and nothing else, has no summary to compute
-//! again. Everywhere else summaries are exact.
+//! A tree has no memory of its own. Each node brings a block along when it is inserted, and takes one along when it is
+//! removed: one that the tree does not use then, not always the same. So a tree of n nodes has n blocks. It never needs
+//! more: all blocks have four entries but for the root, the last leaf and on each level the one that leads to the first
+//! node, which makes about n/3; and few nodes are not spread over more blocks than they are.
 //!
-//! A search gives a [`Filter`] that uses the summaries to leave subtrees out.
+//! One more thing keeps the common operations short. A search begins at the first node and goes up from there, so the
+//! sum that is kept of a block *on the way from the root to the first node* is never looked at: it need not be right,
+//! and the removal of the first node, which would change all of these and nothing else, has no sum to compute again.
+//! For the same reason these may have few entries: they are used up one by one. Everywhere else sums are exact.
+//!
+//! A search gives a [`Filter`] that uses the summaries to leave whole blocks out.
 //!
 //! Invariants: see [`Tree::check`]. Lock level: none of its own; the tree and its nodes' links belong to the owner of
 //! the queue.
 
 mod at;
+mod block;
 mod check;
 mod node;
+mod order;
 mod reshape;
 
 use crate::slab::Slot;
 use at::At;
-use node::Side;
+use block::{Entry, FEW, Place};
+use order::ENTRIES;
 
+pub use block::Block;
 pub use check::TreeViolation;
-pub use node::{Everything, Filter, Links, Matching, Nodes, Summary};
+pub use node::{Everything, Filter, Key, Links, Matching, Nodes, Summary};
+
+/// With so few nodes a tree joins its first two leaves when the first one has one node.
+const FEW_IN_ALL: u32 = 2 * FEW as u32 - 1;
 
 /// An ordered tree. See the module.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Tree {
+    /// A block, as the two leaves.
     root: Option<Slot>,
+    first_leaf: Option<Slot>,
+    last_leaf: Option<Slot>,
+    /// A block that is not used, and the first of the others.
+    spare: Option<Slot>,
+    unused: Option<Slot>,
+    /// The first node.
     first: Option<Slot>,
-    last: Option<Slot>,
     len: u32,
-    draws: u64,
-}
-
-impl Default for Tree {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 impl Tree {
     /// A tree without nodes.
     pub const fn new() -> Self {
-        Self { root: None, first: None, last: None, len: 0, draws: 0x9e37_79b9_7f4a_7c15 }
+        Self { root: None, first_leaf: None, last_leaf: None, spare: None, unused: None, first: None, len: 0 }
     }
 
     /// How many nodes it has.
@@ -63,22 +71,12 @@ impl Tree {
 
     /// Whether it has no nodes.
     pub const fn is_empty(&self) -> bool {
-        self.root.is_none()
-    }
-
-    /// The root.
-    pub const fn root(&self) -> Option<Slot> {
-        self.root
+        self.len == 0
     }
 
     /// The node with the least key.
     pub const fn first(&self) -> Option<Slot> {
         self.first
-    }
-
-    /// The node with the greatest key.
-    pub const fn last(&self) -> Option<Slot> {
-        self.last
     }
 
     /// Adds a node that is in no tree of these links, behind all with an equal key.
@@ -90,20 +88,46 @@ impl Tree {
     /// As [`Tree::insert`], with the node looked up already.
     #[inline(always)]
     pub fn insert_node<N: Nodes>(&mut self, nodes: &N, slot: Slot, node: &N::Node) {
-        let new: At<'_, N> = At { slot, node };
-        debug_assert!(!new.links().is_linked(), "slot {} is in a tree already", slot.index());
-        new.links().priority.set(self.draw());
+        let (links, entry) = (N::links(node), entry(nodes, slot, node));
+        debug_assert!(!links.is_linked(), "slot {} is in a tree already", slot.index());
+        self.recycle(nodes, links.spare.get().unwrap_or(slot));
         self.len += 1;
-        match At::maybe(nodes, self.last) {
-            Some(last) if N::key(node) < N::key(last.node) => self.insert_below_root(nodes, new),
-            Some(last) => self.append(nodes, new, last),
-            None => {
-                new.links().parent.set(None);
-                new.hang(nodes, Side::Left, None);
-                new.hang(nodes, Side::Right, None);
-                (self.root, self.first, self.last) = (Some(slot), Some(slot), Some(slot));
-            }
+        let Some(last) = At::maybe(nodes, self.last_leaf) else { return self.plant(nodes, entry) };
+        let order = last.block.order();
+        let before = order.last();
+        if entry.key < last.block.key(before) {
+            return self.insert_before_end(nodes, links, entry);
         }
+        if order.len() == ENTRIES {
+            return self.put(nodes, last, ENTRIES, entry);
+        }
+        if !last.block.covers(before, entry.sum) {
+            last.add_up(nodes, entry.sum);
+        }
+        let index = last.block.append(order, entry);
+        links.leaf.set(Some(Place::new(last.slot, index)));
+    }
+
+    #[inline]
+    fn insert_before_end<N: Nodes>(&mut self, nodes: &N, links: &Links, entry: Entry<N::Key, N::Summary>) {
+        let mut leaf: At<'_, N> = At::new(nodes, self.root.expect("a tree with a last leaf has a root"));
+        while !leaf.block.is_leaf()
+            && let Some(below) = leaf.below(nodes, leaf.block.way_to(entry.key))
+        {
+            leaf = below;
+        }
+        let (order, rank) = (leaf.block.order(), leaf.block.rank_of(entry.key));
+        if rank == 0 && leaf.slot.is(self.first_leaf) {
+            self.first = entry.slot;
+        }
+        if order.len() == ENTRIES {
+            return self.put(nodes, leaf, rank, entry);
+        }
+        if !leaf.block.covers(order.first(), entry.sum) {
+            leaf.add_up(nodes, entry.sum);
+        }
+        let index = leaf.block.insert(rank, entry);
+        links.leaf.set(Some(Place::new(leaf.slot, index)));
     }
 
     /// Removes a node of this tree.
@@ -115,31 +139,61 @@ impl Tree {
     /// As [`Tree::remove`], with the node looked up already.
     #[inline(always)]
     pub fn remove_node<N: Nodes>(&mut self, nodes: &N, slot: Slot, node: &N::Node) {
-        let at: At<'_, N> = At { slot, node };
-        debug_assert!(at.links().is_linked(), "slot {} is in no tree", slot.index());
-        if slot.is(self.first) {
-            self.remove_first(nodes, at);
-        } else {
-            if slot.is(self.last) {
-                let previous = at.child(nodes, Side::Left).map(|left| left.outermost(nodes, Side::Right).slot);
-                self.last = previous.or(at.links().parent.get());
-            }
-            self.merge_below(nodes, at);
-        }
-        at.links().priority.set(0);
+        let links = N::links(node);
+        let place = links.leaf.get().expect("only a node that is in the tree is removed");
+        let leaf: At<'_, N> = At::new(nodes, place.block());
         self.len -= 1;
+        let is_first = slot.is(self.first);
+        let left = leaf.block.remove(if is_first { None } else { Some(place.index()) });
+        if is_first {
+            self.first = leaf.block.slot(left.first());
+        }
+        if leaf.slot.is(self.first_leaf) {
+            // It may have few; but where nodes are few, so must be blocks.
+            if left.len() == 0 || left.len() == 1 && self.len <= FEW_IN_ALL && !leaf.slot.is(self.root) {
+                self.mend(nodes, leaf, true);
+                self.first = self.look_for_first(nodes);
+            }
+        } else if left.len() < FEW {
+            self.mend(nodes, leaf, false);
+        } else {
+            let part = leaf.block.sum(place.index()).get();
+            if !leaf.block.covers(left.first(), part) {
+                leaf.sum_up(nodes, Some(part));
+            }
+        }
+        links.leaf.set(None);
+        links.spare.set(Some(self.take_unused(nodes)));
+    }
+
+    /// Moves a node of this tree to where it belongs after its key, or what it contributes to the summaries, has changed:
+    /// behind all with an equal key.
+    #[inline]
+    pub fn rekey<N: Nodes>(&mut self, nodes: &N, slot: Slot, node: &N::Node) {
+        let place = N::links(node).leaf.get();
+        match place.filter(|place| place.block().is(self.root)) {
+            // The only leaf: it can stay in its place, with another rank.
+            Some(place) => {
+                let leaf: At<'_, N> = At::new(nodes, place.block());
+                leaf.block.rerank(place.index(), entry(nodes, slot, node));
+                self.first = leaf.block.slot(leaf.block.order().first());
+            }
+            None => {
+                self.remove_node(nodes, slot, node);
+                self.insert_node(nodes, slot, node);
+            }
+        }
     }
 
     /// Brings the summaries up to date after what `slot` contributes to them has changed.
     pub fn refresh<N: Nodes>(&self, nodes: &N, slot: Slot) {
-        let at: At<'_, N> = At::new(nodes, slot);
-        for side in [Side::Left, Side::Right] {
-            if at.links().child(side).get().is_none() {
-                at.links().below(side).set(at.own(nodes));
-            }
-        }
-        if let Some(parent) = at.parent(nodes) {
-            parent.propagate(nodes, parent.side_of(slot), at.total(nodes));
+        let node = nodes.node(slot);
+        if let Some(place) = N::links(node).leaf.get() {
+            let leaf: At<'_, N> = At::new(nodes, place.block());
+            let sum = nodes.summary(node);
+            leaf.block.sum(place.index()).set(sum);
+            leaf.add_up(nodes, sum);
+            leaf.sum_up(nodes, None);
         }
     }
 
@@ -148,20 +202,18 @@ impl Tree {
         self.next_where(nodes, slot, &Everything)
     }
 
-    /// The first node that `filter` accepts. O(log n) expected if `may_contain` is never true in vain.
+    /// The first node that `filter` accepts. O(log n) if `may_contain` is never true in vain.
     #[inline]
     pub fn first_where<N: Nodes, F: Filter<N>>(&self, nodes: &N, filter: &F) -> Option<Slot> {
-        let first: At<'_, N> = At::maybe(nodes, self.first)?;
-        if filter.accepts(first.node) {
-            return Some(first.slot);
-        }
-        first.search_after(nodes, filter).map(|at| at.slot)
+        let first: At<'_, N> = At::maybe(nodes, self.first_leaf)?;
+        first.search(nodes, 0, filter).map(|(_, _, slot)| slot)
     }
 
     /// The first node after `slot` that `filter` accepts.
     pub fn next_where<N: Nodes, F: Filter<N>>(&self, nodes: &N, slot: Slot, filter: &F) -> Option<Slot> {
-        let at: At<'_, N> = At::new(nodes, slot);
-        at.search_after(nodes, filter).map(|at| at.slot)
+        let place = N::links(nodes.node(slot)).leaf.get()?;
+        let leaf: At<'_, N> = At::new(nodes, place.block());
+        leaf.search(nodes, leaf.block.order().rank(place.index()) + 1, filter).map(|(_, _, slot)| slot)
     }
 
     /// All nodes that `filter` accepts, in order.
@@ -170,10 +222,12 @@ impl Tree {
         nodes: &'a N,
         filter: F,
     ) -> impl Iterator<Item = Slot> + use<'a, N, F> {
-        let first = self.first_where(nodes, &filter);
-        core::iter::successors(first, move |&slot| {
-            let at: At<'_, N> = At::new(nodes, slot);
-            at.search_after(nodes, &filter).map(|at| at.slot)
+        let mut next = At::<'a, N>::maybe(nodes, self.first_leaf).map(|first| (first, 0));
+        core::iter::from_fn(move || {
+            let (at, rank) = next?;
+            let found = at.search(nodes, rank, &filter);
+            next = found.map(|(leaf, rank, _)| (leaf, rank + 1));
+            found.map(|(_, _, slot)| slot)
         })
     }
 
@@ -181,14 +235,12 @@ impl Tree {
     pub fn iter<'a, N: Nodes>(&self, nodes: &'a N) -> impl Iterator<Item = Slot> + use<'a, N> {
         self.iter_where(nodes, Everything)
     }
+}
 
-    /// The next priority; never 0.
-    #[inline(always)]
-    fn draw(&mut self) -> u32 {
-        // Knuth's MMIX generator, of which the high half is good.
-        self.draws = self.draws.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.draws >> 32) as u32 | 1
-    }
+/// What a leaf says of a node.
+#[inline(always)]
+fn entry<N: Nodes>(nodes: &N, slot: Slot, node: &N::Node) -> Entry<N::Key, N::Summary> {
+    Entry { key: N::key(node), slot: Some(slot), sum: nodes.summary(node) }
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]

@@ -2,10 +2,10 @@
 #![allow(missing_docs, reason = "the macros make public items")]
 
 use gungraun::prelude::*;
-use kernel_core_bench::{Prepared, cases, prepare};
+use kernel_core_bench::{Prepared, cases, prepare_count};
 
 #[library_benchmark]
-#[benches::case(iter = cases(), setup = prepare)]
+#[benches::case(iter = cases(), setup = prepare_count)]
 fn operation(mut prepared: Prepared) -> Prepared {
     prepared.run();
     prepared

@@ -1,7 +1,7 @@
 //! Time per operation, measured by criterion. Only ratios within one run mean anything.
 
 use criterion::{Criterion, Throughput};
-use kernel_core_bench::{cases, prepare};
+use kernel_core_bench::{cases, prepare_time};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -18,14 +18,15 @@ fn main() {
         group.bench_function(format!("{}/{}", case.subject.name(), case.threads), |bencher| {
             bencher.iter_custom(|iterations| {
                 let (mut done, mut spent) = (0, Duration::ZERO);
+                let mut prepared = prepare_time(case);
                 while done < iterations {
-                    let mut prepared = prepare(case);
                     let start = Instant::now();
                     prepared.run();
                     spent += start.elapsed();
                     done += prepared.operations() as u64;
-                    black_box(prepared);
+                    prepared.undo();
                 }
+                black_box(prepared);
                 // As if exactly as many had been done as were asked for.
                 spent.mul_f64(iterations as f64 / done as f64)
             });

@@ -1,7 +1,7 @@
 //! The CFS of the crate `axsched`. A tick is charged at each requeue; a weight is a nice value, and since only the running
 //! task's may change, a ready one is taken out and added again.
 
-use crate::{Plan, Ready};
+use crate::{Chosen, Plan, Ready};
 use axsched::{BaseScheduler, CFSTask, CFScheduler};
 use std::sync::Arc;
 
@@ -12,8 +12,7 @@ pub struct Queue {
     queue: CFScheduler<usize>,
     current: Option<Task>,
     blocked: Vec<Task>,
-    chosen: Vec<Task>,
-    next: usize,
+    chosen: Chosen<Task>,
 }
 
 /// The nice value whose weight is nearest to `weight / 64`.
@@ -38,21 +37,16 @@ impl Queue {
         }
         let current = queue.pick_next_task();
         let blocked = Vec::with_capacity(tasks.len());
-        let mut this = Self { queue, current, blocked, chosen: Vec::new(), next: 0 };
+        let mut this = Self { queue, current, blocked, chosen: Chosen::new([].into_iter()) };
         (0..plan.warm_up).for_each(|_| this.requeue());
         (0..plan.blocked).for_each(|_| this.block());
         let is_ready = |task: &Task| {
             let is = |other: &Task| Arc::ptr_eq(task, other);
             !this.current.as_ref().is_some_and(is) && !this.blocked.iter().any(is)
         };
-        this.chosen = plan.chosen.iter().map(|&index| tasks[index].clone()).filter(is_ready).collect();
+        let chosen = plan.chosen.iter().map(|&index| (tasks[index].clone(), plan.weights[index]));
+        this.chosen = Chosen::new(chosen.filter(|(task, _)| is_ready(task)));
         this
-    }
-
-    fn choose(&mut self) -> usize {
-        let chosen = self.next;
-        self.next = if self.next + 1 == self.chosen.len() { 0 } else { self.next + 1 };
-        chosen
     }
 }
 
@@ -80,15 +74,25 @@ impl Ready for Queue {
     }
 
     fn remove_any(&mut self) {
-        let chosen = self.choose();
-        self.queue.remove_task(&self.chosen[chosen]).expect("it is ready");
+        self.queue.remove_task(&self.chosen.next().0).expect("it is ready");
+    }
+
+    fn bring_back(&mut self) {
+        let (task, weight) = self.chosen.back();
+        // Without this, which folds its ticks into its virtual time, it would not be found again.
+        self.queue.set_priority(&task, nice(weight));
+        self.queue.add_task(task);
     }
 
     fn change_weight(&mut self) {
-        let chosen = self.choose();
-        if let Some(task) = self.queue.remove_task(&self.chosen[chosen]) {
-            self.queue.set_priority(&task, nice(16 << (self.next % 5)));
+        let (task, weight) = self.chosen.with_another_weight();
+        if let Some(task) = self.queue.remove_task(task) {
+            self.queue.set_priority(&task, nice(weight));
             self.queue.add_task(task);
         }
+    }
+
+    fn choose_others(&mut self) {
+        self.chosen.shuffle();
     }
 }

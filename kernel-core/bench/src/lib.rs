@@ -138,13 +138,19 @@ pub trait Ready {
     fn wake(&mut self);
     /// The next of the chosen ready threads is taken out.
     fn remove_any(&mut self);
+    /// The one that was taken out last is ready again.
+    fn bring_back(&mut self);
     /// The next of the chosen ready threads gets another weight.
     fn change_weight(&mut self);
+    /// The threads are chosen in another order from now on.
+    fn choose_others(&mut self);
 }
 
 /// A queue on which one kind of step is repeated, without a dynamic call per step.
 trait Repeat {
     fn repeat(&mut self, operation: Operation, times: usize);
+    /// After that: as many are ready as before.
+    fn undo(&mut self, operation: Operation, times: usize);
 }
 
 impl<R: Ready> Repeat for R {
@@ -156,6 +162,20 @@ impl<R: Ready> Repeat for R {
             Operation::Block => each(R::block),
             Operation::RemoveAny => each(R::remove_any),
             Operation::WeightChange => each(R::change_weight),
+        }
+    }
+
+    fn undo(&mut self, operation: Operation, times: usize) {
+        let mut each = |step: fn(&mut R)| (0..times).for_each(|_| step(self));
+        match operation {
+            Operation::Wake => each(R::block),
+            Operation::Block => each(R::wake),
+            Operation::RemoveAny => {
+                each(R::bring_back);
+                self.choose_others();
+            }
+            Operation::WeightChange => self.choose_others(),
+            Operation::PickRequeue | Operation::PickRequeueMixed | Operation::EligiblePick => {}
         }
     }
 }
@@ -179,16 +199,23 @@ impl Prepared {
             queue.repeat(self.operation, self.times);
         }
     }
+
+    /// Makes them ready to be measured again, on other threads.
+    pub fn undo(&mut self) {
+        for queue in &mut self.queues {
+            queue.undo(self.operation, self.times);
+        }
+    }
 }
 
-/// Builds the queues of a case: as many that an operation which changes the number of threads changes it little.
-pub fn prepare(case: Case) -> Prepared {
-    let (queues, times) = match (case.operation, case.threads) {
-        (Operation::Wake | Operation::Block | Operation::RemoveAny, ..64) => (32, 1),
-        (Operation::Wake | Operation::Block | Operation::RemoveAny, ..1_024) => (8, 4),
-        (Operation::Wake | Operation::Block | Operation::RemoveAny, _) => (1, 32),
-        _ => (1, 512),
+/// Builds the queues of a case for so many operations, or more. Those that change the number of threads change it
+/// little in one queue, so there are many queues for many of these; few stay in a cache, as that of one CPU does.
+pub fn prepare(case: Case, operations: usize) -> Prepared {
+    let times = match case.operation {
+        Operation::PickRequeue | Operation::PickRequeueMixed | Operation::EligiblePick => 512,
+        Operation::Wake | Operation::Block | Operation::RemoveAny | Operation::WeightChange => case.threads.min(32),
     };
+    let queues = operations.div_ceil(times);
     let build = |queue| -> Box<dyn Repeat> {
         let mut plan = Plan::new(case, times);
         // Each queue is asked about other threads, or many would be measured on a few.
@@ -203,6 +230,16 @@ pub fn prepare(case: Case) -> Prepared {
         }
     };
     Prepared { queues: (0..queues).map(build).collect(), operation: case.operation, times }
+}
+
+/// The operations of a case whose instructions are counted: enough to be about more than the shape of one queue.
+pub fn prepare_count(case: Case) -> Prepared {
+    prepare(case, 256)
+}
+
+/// Those that are timed between two readings of a clock.
+pub fn prepare_time(case: Case) -> Prepared {
+    prepare(case, 32)
 }
 
 /// Which threads there are and what will be done to which; the same for every subject.
@@ -235,9 +272,7 @@ impl Plan {
             _ => 16 << random.below(5),
         };
         let mut chosen: Vec<usize> = (0..total).collect();
-        for index in (1..chosen.len()).rev() {
-            chosen.swap(index, random.below(index as u64 + 1) as usize);
-        }
+        random.shuffle(&mut chosen);
         Self {
             weights: (0..total).map(|_| weight(&mut random)).collect(),
             requests_us: (0..total).map(|_| requests(&mut random)).collect(),
@@ -245,6 +280,50 @@ impl Plan {
             warm_up: (4 * count).min(4_096),
             chosen,
         }
+    }
+}
+
+/// Ready threads, and their weights, in the order in which operations choose them, again and again.
+pub struct Chosen<T> {
+    threads: Vec<(T, u16)>,
+    next: usize,
+    random: Random,
+}
+
+impl<T: Clone> Chosen<T> {
+    fn new(threads: impl Iterator<Item = (T, u16)>) -> Self {
+        Self { threads: threads.collect(), next: 0, random: Random(1) }
+    }
+
+    /// The next one.
+    fn next(&mut self) -> &mut (T, u16) {
+        let chosen = self.next;
+        self.next = if chosen + 1 == self.threads.len() { 0 } else { chosen + 1 };
+        &mut self.threads[chosen]
+    }
+
+    /// The next one, and another weight for it: twice or half of what it has, at most 256 and at least 16.
+    fn with_another_weight(&mut self) -> (&T, u16) {
+        let doubles = self.next.is_multiple_of(2);
+        let (thread, weight) = self.next();
+        *weight = match *weight {
+            16 => 32,
+            256 => 128,
+            weight if doubles => weight * 2,
+            weight => weight / 2,
+        };
+        (thread, *weight)
+    }
+
+    /// The one that was chosen last is not.
+    fn back(&mut self) -> (T, u16) {
+        self.next = self.next.checked_sub(1).unwrap_or(self.threads.len() - 1);
+        self.threads[self.next].clone()
+    }
+
+    /// Another order.
+    fn shuffle(&mut self) {
+        self.random.shuffle(&mut self.threads);
     }
 }
 
@@ -256,6 +335,12 @@ impl Random {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
     }
+
+    fn shuffle<T>(&mut self, items: &mut [T]) {
+        for index in (1..items.len()).rev() {
+            items.swap(index, self.below(index as u64 + 1) as usize);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -265,9 +350,12 @@ mod tests {
     #[test]
     fn every_case_can_be_run() {
         for case in cases().into_iter().filter(|case| case.threads <= 64) {
-            let mut prepared = prepare(case);
+            let mut prepared = prepare_time(case);
             assert!(prepared.operations() >= 32, "{case}");
-            prepared.run();
+            for _ in 0..3 {
+                prepared.run();
+                prepared.undo();
+            }
         }
     }
 }

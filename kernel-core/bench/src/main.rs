@@ -4,7 +4,7 @@
 //! same run: below 1 is faster.
 
 use anyhow::{Context, Result, bail};
-use kernel_core_bench::{Case, Operation, SIZES, Subject, cases, prepare};
+use kernel_core_bench::{Case, Operation, SIZES, Subject, cases, prepare_count};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -81,7 +81,7 @@ impl Instructions {
 
     fn per_operation(&self, case: Case) -> Result<u64> {
         let index = cases().iter().position(|other| *other == case).context("an unknown case")?;
-        Ok(self.0[index] / prepare(case).operations() as u64)
+        Ok(self.0[index] / prepare_count(case).operations() as u64)
     }
 }
 

@@ -2,10 +2,10 @@
 //! a plain `BTreeMap<(virtual time, id)>`, the other one is the tree that `kernel-core`'s run queues are made of, without
 //! what they keep beside it.
 
-use crate::{Plan, Ready};
+use crate::{Chosen, Plan, Ready};
 use kernel_core::slab::{Slab, Slot};
 use kernel_core::sync::QueueOwned;
-use kernel_core::tree::{Links, Nodes, Tree};
+use kernel_core::tree::{Block, Links, Nodes, Tree};
 use std::collections::BTreeMap;
 
 /// What keeps ready threads in order.
@@ -56,6 +56,7 @@ struct Threads(Slab<Thread>);
 #[derive(Default)]
 struct Thread {
     links: Links,
+    block: Block<u64>,
     virtual_time: QueueOwned<u64>,
 }
 
@@ -68,6 +69,9 @@ impl Nodes for Threads {
     }
     fn links(thread: &Thread) -> &Links {
         &thread.links
+    }
+    fn block(thread: &Thread) -> &Block<u64> {
+        &thread.block
     }
     fn key(thread: &Thread) -> u64 {
         thread.virtual_time.get()
@@ -113,8 +117,7 @@ pub struct Queue<O> {
     weights: Vec<u64>,
     current: Option<usize>,
     blocked: Vec<usize>,
-    chosen: Vec<usize>,
-    next: usize,
+    chosen: Chosen<usize>,
 }
 
 const SLICE_NS: u64 = 2_000_000;
@@ -131,14 +134,14 @@ impl<O: Order> Queue<O> {
             weights: plan.weights.iter().copied().map(u64::from).collect(),
             current: None,
             blocked: Vec::with_capacity(count),
-            chosen: Vec::new(),
-            next: 0,
+            chosen: Chosen::new([].into_iter()),
         };
         this.pick();
         (0..plan.warm_up).for_each(|_| this.requeue());
         (0..plan.blocked).for_each(|_| this.block());
         let is_ready = |id: &usize| Some(*id) != this.current && !this.blocked.contains(id);
-        this.chosen = plan.chosen.iter().copied().filter(is_ready).collect();
+        let chosen = plan.chosen.iter().map(|&id| (id, plan.weights[id]));
+        this.chosen = Chosen::new(chosen.filter(|(id, _)| is_ready(id)));
         this
     }
 
@@ -150,12 +153,6 @@ impl<O: Order> Queue<O> {
         let id = self.current.take()?;
         self.virtual_times[id] += SLICE_NS * 64 / self.weights[id];
         Some(id)
-    }
-
-    fn choose(&mut self) -> usize {
-        let chosen = self.chosen[self.next];
-        self.next = if self.next + 1 == self.chosen.len() { 0 } else { self.next + 1 };
-        chosen
     }
 }
 
@@ -182,15 +179,24 @@ impl<O: Order> Ready for Queue<O> {
     }
 
     fn remove_any(&mut self) {
-        let id = self.choose();
+        let id = self.chosen.next().0;
         self.ready.remove(self.virtual_times[id], id);
     }
 
+    fn bring_back(&mut self) {
+        let (id, _) = self.chosen.back();
+        self.ready.insert(self.virtual_times[id], id);
+    }
+
     fn change_weight(&mut self) {
-        let id = self.choose();
+        let (&id, weight) = self.chosen.with_another_weight();
         if self.ready.remove(self.virtual_times[id], id) {
-            self.weights[id] = 16 << (self.next % 5);
+            self.weights[id] = u64::from(weight);
             self.ready.insert(self.virtual_times[id], id);
         }
+    }
+
+    fn choose_others(&mut self) {
+        self.chosen.shuffle();
     }
 }

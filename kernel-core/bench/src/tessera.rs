@@ -1,6 +1,6 @@
 //! `kernel-core`'s ready queue.
 
-use crate::{Plan, Ready};
+use crate::{Chosen, Plan, Ready};
 use kernel_core::sched::{Attributes, LocalQueue, Policy, ThreadId, Weight};
 use tessera_hal::{Duration, Instant};
 
@@ -10,9 +10,7 @@ pub struct Queue {
     now: Instant,
     slice: Duration,
     blocked: Vec<ThreadId>,
-    /// Ready threads in the order in which operations choose them, again and again.
-    chosen: Vec<ThreadId>,
-    next: usize,
+    chosen: Chosen<ThreadId>,
 }
 
 impl Queue {
@@ -32,19 +30,14 @@ impl Queue {
             .collect();
         queue.pick(now);
         let slice = Duration::from_millis(2);
-        let mut this =
-            Self { queue, now, slice, blocked: Vec::with_capacity(threads.len()), chosen: Vec::new(), next: 0 };
+        let blocked = Vec::with_capacity(threads.len());
+        let mut this = Self { queue, now, slice, blocked, chosen: Chosen::new([].into_iter()) };
         (0..plan.warm_up).for_each(|_| this.requeue());
         (0..plan.blocked).for_each(|_| this.block());
         let is_ready = |thread: &ThreadId| Some(*thread) != this.queue.current() && !this.blocked.contains(thread);
-        this.chosen = plan.chosen.iter().map(|&index| threads[index]).filter(is_ready).collect();
+        let chosen = plan.chosen.iter().map(|&index| (threads[index], plan.weights[index]));
+        this.chosen = Chosen::new(chosen.filter(|(thread, _)| is_ready(thread)));
         this
-    }
-
-    fn choose(&mut self) -> ThreadId {
-        let chosen = self.chosen[self.next];
-        self.next = if self.next + 1 == self.chosen.len() { 0 } else { self.next + 1 };
-        chosen
     }
 }
 
@@ -69,13 +62,21 @@ impl Ready for Queue {
     }
 
     fn remove_any(&mut self) {
-        let chosen = self.choose();
+        let chosen = self.chosen.next().0;
         self.queue.take_off(chosen, self.now).expect("it lives");
     }
 
+    fn bring_back(&mut self) {
+        let (chosen, _) = self.chosen.back();
+        self.queue.wake(chosen, self.now).expect("it lives");
+    }
+
     fn change_weight(&mut self) {
-        let chosen = self.choose();
-        let weight = Weight::new(16 << (self.next % 5)).expect("in range");
-        self.queue.set_weight(chosen, weight, self.now).expect("it lives");
+        let (&chosen, weight) = self.chosen.with_another_weight();
+        self.queue.set_weight(chosen, Weight::new(weight).expect("in range"), self.now).expect("it lives");
+    }
+
+    fn choose_others(&mut self) {
+        self.chosen.shuffle();
     }
 }

@@ -97,23 +97,22 @@ impl Ledger {
 
     /// Counts the time up to `now`. An earlier `now` than the last one counts nothing.
     pub(crate) fn count(&mut self, now: Instant) {
-        if now <= self.counted_to || self.doing == Doing::Nothing {
+        if now <= self.counted_to {
             return;
         }
         let passed = now.saturating_duration_since(self.counted_to);
-        self.counted_to = now;
-        let book = |ran: &mut Duration, paid: &mut Duration| {
-            *ran = ran.wrapping_add(passed);
-            *paid = paid.wrapping_add(passed);
-        };
-        match (self.in_interrupt, self.doing) {
-            (true, _) => book(&mut self.ran.interrupt_and_switch, &mut self.paid.unattributed),
+        let (ran, paid) = match (self.in_interrupt, self.doing) {
+            (_, Doing::Nothing) => return,
             (false, Doing::Thread) => {
                 self.uncharged = self.uncharged.wrapping_add(passed);
-                book(&mut self.ran.thread, &mut self.paid.fair_share);
+                (&mut self.ran.thread, &mut self.paid.fair_share)
             }
-            (false, _) => book(&mut self.ran.idle, &mut self.paid.idle),
-        }
+            (false, Doing::Idle) => (&mut self.ran.idle, &mut self.paid.idle),
+            (true, _) => (&mut self.ran.interrupt_and_switch, &mut self.paid.unattributed),
+        };
+        *ran = ran.wrapping_add(passed);
+        *paid = paid.wrapping_add(passed);
+        self.counted_to = now;
     }
 
     /// The point up to which all time is counted.

@@ -5,7 +5,7 @@
 //! benchmarks compare with other ready queues.
 //!
 //! Time is the caller's and must not go back. Memory is reserved by [`LocalQueue::new`] and [`LocalQueue::add`];
-//! nothing else allocates. All operations take O(log n) expected steps.
+//! nothing else allocates. All operations take O(log n) steps.
 
 use super::dispatcher::StaleThread;
 use super::entity::{Attributes, Entity, ThreadId};
@@ -14,7 +14,7 @@ use super::policy::{Policy, class_request};
 use super::queue::{PutBack, RunQueue};
 use super::vtime::Weight;
 use crate::slab::{InsertError, Slab, Slot, Stale};
-use crate::sync::{Blocking, ChangeClaim, ThreadState, WakeClaim};
+use crate::sync::{Blocking, ChangeClaim, Home, ThreadState, WakeClaim};
 use tessera_abi::scheduling::DEFAULT_REQUEST_NS;
 use tessera_hal::{CpuId, Duration, Instant};
 
@@ -108,8 +108,7 @@ impl LocalQueue {
     /// already keeps it. Answers whether it was taken off.
     pub fn take_off(&mut self, thread: ThreadId, now: Instant) -> Result<bool, StaleThread> {
         let Self { threads, queue } = self;
-        let (entity, slot) = find(threads, thread)?;
-        let home = entity.home.read();
+        let (entity, slot, home) = find(threads, thread)?;
         if home.state != ThreadState::Queued || home.token && entity.home.take_token() {
             return Ok(false);
         }
@@ -121,7 +120,7 @@ impl LocalQueue {
     /// A blocked thread becomes ready; answers whether it was blocked. If not, its next block does not block.
     pub fn wake(&mut self, thread: ThreadId, now: Instant) -> Result<bool, StaleThread> {
         let Self { threads, queue } = self;
-        let (entity, slot) = find(threads, thread)?;
+        let (entity, slot, _) = find(threads, thread)?;
         let claim = entity.home.claim_wake(thread.entity::<1>().generation());
         match claim.map_err(|Stale| StaleThread(thread))? {
             WakeClaim::TokenLeft(_) => Ok(false),
@@ -139,9 +138,9 @@ impl LocalQueue {
     /// Gives a thread another weight, whatever it does.
     pub fn set_weight(&mut self, thread: ThreadId, weight: Weight, now: Instant) -> Result<(), StaleThread> {
         let Self { threads, queue } = self;
-        let (entity, slot) = find(threads, thread)?;
+        let (entity, slot, home) = find(threads, thread)?;
         queue.bring_up_to_date(threads, now);
-        match entity.home.read().state.is_on_a_queue() {
+        match home.state.is_on_a_queue() {
             true => {
                 let _ = queue.change_member(threads, slot, entity, now, |entity| entity.set_weight(weight));
             }
@@ -153,9 +152,9 @@ impl LocalQueue {
     /// A thread ends, whatever it does.
     pub fn remove(&mut self, thread: ThreadId, now: Instant) -> Result<(), StaleThread> {
         let Self { threads, queue } = self;
-        let (entity, slot) = find(threads, thread)?;
+        let (entity, slot, home) = find(threads, thread)?;
         queue.bring_up_to_date(threads, now);
-        match entity.home.read().state {
+        match home.state {
             ThreadState::Current => {
                 let _ = queue.end_current(threads);
                 queue.ledger.switch_to_thread(false);
@@ -175,9 +174,16 @@ impl LocalQueue {
     }
 }
 
-fn find(threads: &Slab<Entity<1>>, thread: ThreadId) -> Result<(&Entity<1>, Slot), StaleThread> {
-    let id = thread.entity();
-    threads.get(id).map(|entity| (entity, id.slot())).map_err(|Stale| StaleThread(thread))
+/// A thread that lives, and what its home word says; reads nothing else of it.
+fn find(threads: &Slab<Entity<1>>, thread: ThreadId) -> Result<(&Entity<1>, Slot, Home), StaleThread> {
+    let id = thread.entity::<1>();
+    let entity = threads.in_slot(id.slot()).ok_or(StaleThread(thread))?;
+    let home = entity.home.read();
+    if home.generation == id.generation() && home.state != ThreadState::Vacant {
+        Ok((entity, id.slot(), home))
+    } else {
+        Err(StaleThread(thread))
+    }
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]

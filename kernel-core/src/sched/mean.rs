@@ -5,9 +5,10 @@
 //! sum grows too large for a register, so the clock may wrap. Guarded by the queue's lock.
 
 use super::vtime::{VirtualSpan, VirtualTime, Weight};
+use core::num::NonZeroU64;
 
 /// The sum, either way, beyond which the base moves.
-const LARGEST_SUM: i128 = 1 << 60;
+const LARGEST_SUM: i64 = 1 << 60;
 
 /// The weighted mean of a queue's virtual times.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -25,7 +26,10 @@ impl WeightedMean {
 
     /// V. With no members, where it stood when the last one left.
     pub(crate) fn virtual_time(&self) -> VirtualTime {
-        self.base.wrapping_add(self.distance())
+        match NonZeroU64::new(self.weights) {
+            Some(weights) => self.base_moved_by(floor_divide(self.sum, weights)),
+            None => self.base,
+        }
     }
 
     /// Whether V is at `point` or past it. Asks no division.
@@ -33,7 +37,12 @@ impl WeightedMean {
     pub(crate) fn has_reached(&self, point: VirtualTime) -> bool {
         debug_assert!(self.weights != 0, "a queue without members reaches nothing");
         // point - base <= floor(sum / weights), and both sides are whole.
-        i128::from(point.since(self.base).as_nanos()) * i128::from(self.weights.cast_signed()) <= i128::from(self.sum)
+        let distance = point.since(self.base).as_nanos();
+        match distance.checked_mul(self.weights.cast_signed()) {
+            Some(product) => product <= self.sum,
+            // Further than any sum.
+            None => distance < 0,
+        }
     }
 
     /// The sum of the members' weights.
@@ -44,7 +53,7 @@ impl WeightedMean {
     /// A member joins.
     pub(crate) fn add(&mut self, vruntime: VirtualTime, weight: Weight) {
         self.weights += u64::from(weight.get());
-        self.change_sum(product(vruntime.since(self.base), weight));
+        self.change_sum(Product(vruntime.since(self.base), weight), Product::NONE);
     }
 
     /// A member leaves. When the last one does, V stays where that one has brought it.
@@ -54,43 +63,67 @@ impl WeightedMean {
             return;
         }
         self.weights -= u64::from(weight.get());
-        self.change_sum(-product(vruntime.since(self.base), weight));
+        self.change_sum(Product::NONE, Product(vruntime.since(self.base), weight));
     }
 
     /// A member's virtual time advances by `span`.
     pub(crate) fn advance(&mut self, span: VirtualSpan, weight: Weight) {
-        self.change_sum(product(span, weight));
+        self.change_sum(Product(span, weight), Product::NONE);
     }
 
-    #[inline]
-    fn distance(&self) -> VirtualSpan {
-        match self.weights.cast_signed() {
-            0 => VirtualSpan::ZERO,
-            weights => VirtualSpan::from_nanos(self.sum.div_euclid(weights)),
-        }
+    /// A member that had the `old` virtual time and weight has the `new` ones.
+    pub(crate) fn replace(&mut self, old: (VirtualTime, Weight), new: (VirtualTime, Weight)) {
+        self.weights = self.weights - u64::from(old.1.get()) + u64::from(new.1.get());
+        self.change_sum(Product(new.0.since(self.base), new.1), Product(old.0.since(self.base), old.1));
     }
 
     #[inline(always)]
-    fn change_sum(&mut self, difference: i128) {
-        let sum = i128::from(self.sum) + difference;
-        if (-LARGEST_SUM..LARGEST_SUM).contains(&sum) {
-            self.sum = sum as i64;
-        } else {
-            self.rebase(sum);
+    fn change_sum(&mut self, more: Product, less: Product) {
+        let difference = more.get().zip(less.get()).and_then(|(more, less)| more.checked_sub(less));
+        let sum = difference.and_then(|difference| self.sum.checked_add(difference));
+        match sum.filter(|sum| (-LARGEST_SUM..LARGEST_SUM).contains(sum)) {
+            Some(sum) => self.sum = sum,
+            None => self.rebase(i128::from(self.sum) + more.at_length() - less.at_length()),
         }
     }
 
     #[cold]
     fn rebase(&mut self, sum: i128) {
         let weights = i128::from(self.weights);
-        let distance = sum.div_euclid(weights) as i64;
-        self.base = VirtualTime::from_nanos(self.base.as_nanos().wrapping_add_signed(distance));
+        self.base = self.base_moved_by(sum.div_euclid(weights) as i64);
         self.sum = sum.rem_euclid(weights) as i64;
+    }
+
+    fn base_moved_by(&self, nanoseconds: i64) -> VirtualTime {
+        VirtualTime::from_nanos(self.base.as_nanos().wrapping_add_signed(nanoseconds))
     }
 }
 
-fn product(span: VirtualSpan, weight: Weight) -> i128 {
-    i128::from(span.as_nanos()) * i128::from(weight.get())
+/// `span * weight`.
+#[derive(Clone, Copy)]
+struct Product(VirtualSpan, Weight);
+
+impl Product {
+    const NONE: Self = Self(VirtualSpan::ZERO, Weight::REFERENCE);
+
+    /// If it fits a register.
+    #[inline(always)]
+    fn get(self) -> Option<i64> {
+        self.0.as_nanos().checked_mul(i64::from(self.1.get()))
+    }
+
+    fn at_length(self) -> i128 {
+        i128::from(self.0.as_nanos()) * i128::from(self.1.get())
+    }
+}
+
+/// Rounded down. The sum is far from the ends of its range.
+#[inline]
+fn floor_divide(sum: i64, weights: NonZeroU64) -> i64 {
+    match u64::try_from(sum) {
+        Ok(sum) => (sum / weights).cast_signed(),
+        Err(_) => -(sum.unsigned_abs().div_ceil(weights.get()).cast_signed()),
+    }
 }
 
 #[cfg(test)]
@@ -149,7 +182,7 @@ mod tests {
                 if weights != 0 {
                     assert_eq!(i128::from(mean.virtual_time().since(start).as_nanos()), sum.div_euclid(weights));
                     assert_eq!(i128::from(mean.weights()), weights);
-                    assert!(i128::from(mean.sum).abs() <= LARGEST_SUM);
+                    assert!(mean.sum.abs() <= LARGEST_SUM);
                 }
             }
         }
@@ -166,6 +199,10 @@ mod tests {
             for point in -30..40 {
                 let expected = !mean.virtual_time().is_before(after(point));
                 assert_eq!(mean.has_reached(after(point)), expected, "{point} of {:?}", mean.virtual_time());
+            }
+            // Where the product does not fit a register.
+            for far in [1 << 60, i64::MAX / 4] {
+                assert!(mean.has_reached(after(-far)) && !mean.has_reached(after(far)), "{far}");
             }
         }
     }

@@ -489,6 +489,7 @@ impl RunQueue {
     }
 
     /// Changes a member's weight or request: its lag in service units stays, its place is computed anew at once.
+    #[inline(always)]
     pub(super) fn change_member<const WORDS: usize>(
         &mut self,
         threads: &Slab<Entity<WORDS>>,
@@ -497,34 +498,31 @@ impl RunQueue {
         now: Instant,
         change: impl FnOnce(&Entity<WORDS>),
     ) -> Notice {
-        let is_current = self.current.is_some_and(|current| current.slot == slot);
-        if !is_current {
-            self.take_off(threads, slot, entity);
-        }
         let old = entity.weight.get();
         change(entity);
-        if entity.weight.get() != old {
-            self.weigh_again(entity, old);
+        let weight = entity.weight.get();
+        if weight != old {
+            self.weigh_again(entity, old, weight);
         }
         entity.key_by_rest_of_request();
-        if is_current {
+        if self.current.is_some_and(|current| current.slot == slot) {
             self.rekey_current(threads, entity, now)
         } else {
-            self.hang(threads, slot, entity);
+            self.tree.rekey(&self.nodes(threads), slot, entity);
             self.notice(entity.claim(), threads).max(Notice::Rearm)
         }
     }
 
-    /// The weight of a member was `old`. What it is owed as service, `lag * weight`, is what the others had too much;
+    /// The weight of a member was `old` and is `weight`. What it is owed as service, `lag * weight`, is what the others had too much;
     /// as that stays, V stays too.
-    fn weigh_again<const WORDS: usize>(&mut self, entity: &Entity<WORDS>, old: Weight) {
-        let (vruntime, weight) = (entity.vruntime.get(), entity.weight.get());
+    #[inline(always)]
+    fn weigh_again<const WORDS: usize>(&mut self, entity: &Entity<WORDS>, old: Weight, weight: Weight) {
+        let vruntime = entity.vruntime.get();
         let virtual_time = self.mean.virtual_time();
-        let lag = rescale(virtual_time.since(vruntime), old, weight);
-        entity.vruntime.set(virtual_time.wrapping_sub(lag));
+        let weighed_again = virtual_time.wrapping_sub(rescale(virtual_time.since(vruntime), old, weight));
+        entity.vruntime.set(weighed_again);
         entity.fraction.update(|fraction| fraction.rescale(old, weight));
-        self.mean.remove(vruntime, old);
-        self.mean.add(entity.vruntime.get(), weight);
+        self.mean.replace((vruntime, old), (weighed_again, weight));
     }
 
     fn rekey_current<const WORDS: usize>(

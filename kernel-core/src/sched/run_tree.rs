@@ -1,8 +1,8 @@
 //! The run tree: who waits on one CPU, by virtual deadline, first come first served among equals.
 //!
-//! Each node keeps two facts about its subtrees: the earliest virtual run time, so that the first *eligible* entity is
-//! found in O(log n) expected, and whether somebody there may be stolen, so that pinned ones hide nobody. A policy under which
-//! everyone is eligible keeps only the second. Guarded by the queue's lock.
+//! Two facts are kept about the entities below a block: the earliest virtual run time, so that the first *eligible* one is
+//! found in O(log n), and whether any of them may be stolen, so that pinned ones hide nobody. A policy under which everyone
+//! is eligible keeps only the second. Guarded by the queue's lock.
 
 use super::entity::Entity;
 use super::mean::WeightedMean;
@@ -10,15 +10,27 @@ use super::policy::Policy;
 use super::vtime::VirtualTime;
 use crate::slab::{Slab, Slot};
 use crate::sync::Pack;
-use crate::tree::{Links, Matching, Nodes, Summary, Tree};
+use crate::tree::{Block, Links, Matching, Nodes, Summary, Tree};
 use core::cmp::Ordering;
 
-/// An entity's place in the run tree.
-pub(super) type RunLinks = Links<Below>;
+/// What run trees are made of.
+pub(super) type RunBlock = Block<Deadline, Below>;
 
 /// A virtual deadline as a key. All keys of one tree are within 2^63 ns of each other, where this is an order.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Deadline(VirtualTime);
+
+impl Pack for Deadline {
+    type Bits = u64;
+    #[inline(always)]
+    fn pack(self) -> u64 {
+        self.0.as_nanos()
+    }
+    #[inline(always)]
+    fn unpack(bits: u64) -> Self {
+        Self(VirtualTime::from_nanos(bits))
+    }
+}
 
 impl Ord for Deadline {
     #[inline(always)]
@@ -74,6 +86,13 @@ impl Summary for Below {
         let earlier = if (self.0.wrapping_sub(other.0)).cast_signed() < 0 { self.0 } else { other.0 };
         Self(earlier | (self.0 | other.0) & Self::STEALABLE)
     }
+
+    #[inline(always)]
+    fn without(self, part: Self) -> Option<Self> {
+        // If it was not the earliest, somebody else is; whether anybody else may be stolen is another matter.
+        let is_earliest = (self.0 ^ part.0) & !Self::STEALABLE == 0;
+        if is_earliest { None } else { Some(Self(self.0 & !(part.0 & Self::STEALABLE))) }
+    }
 }
 
 /// The entities as nodes of the run trees of one policy.
@@ -100,8 +119,13 @@ impl<const WORDS: usize> Nodes for RunNodes<'_, WORDS> {
     }
 
     #[inline(always)]
-    fn links(entity: &Entity<WORDS>) -> &RunLinks {
+    fn links(entity: &Entity<WORDS>) -> &Links {
         &entity.links
+    }
+
+    #[inline(always)]
+    fn block(entity: &Entity<WORDS>) -> &RunBlock {
+        &entity.block
     }
 
     #[inline(always)]
@@ -171,6 +195,20 @@ mod tests {
             assert_eq!(one.and(other).earliest(), VirtualTime::from_nanos(u64::MAX - 3));
             assert_eq!(one.and(other).has_stealable(), stealable_early || stealable_late);
         }
+    }
+
+    #[test]
+    fn what_is_certain_without_a_part_is_what_the_others_have_in_common() {
+        let at = |nanoseconds, stealable| Below::new(VirtualTime::from_nanos(nanoseconds), stealable);
+        for part in [at(10, true), at(10, false), at(20, true), at(20, false), at(30, true)] {
+            for rest in [at(10, true), at(10, false), at(20, true), at(20, false)] {
+                let Some(certain) = part.and(rest).without(part) else { continue };
+                assert_eq!(rest.and(certain), rest, "{rest:?} after {part:?}");
+                assert_eq!(certain.earliest(), rest.earliest());
+            }
+        }
+        assert_eq!(at(10, true).without(at(20, false)), Some(at(10, true)));
+        assert_eq!(at(10, true).without(at(10, false)), None);
     }
 
     #[test]

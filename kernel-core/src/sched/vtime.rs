@@ -169,15 +169,13 @@ fn scale_at_length(service: Duration, weight: Weight, carried: Fraction) -> (Vir
 /// The virtual length of a request: rounded up, so that it is never zero.
 #[inline]
 pub fn request_span(request: Duration, weight: Weight) -> VirtualSpan {
-    let nanoseconds = request.as_nanos().max(1);
-    match nanoseconds.checked_mul(u64::from(REFERENCE_WEIGHT)) {
-        Some(numerator) => {
-            VirtualSpan(numerator.div_ceil(u64::from(weight.0)).min(VirtualSpan::LIMIT.cast_unsigned()).cast_signed())
-        }
-        None => {
-            let numerator = u128::from(nanoseconds) * u128::from(REFERENCE_WEIGHT);
-            VirtualSpan::clamped(numerator.div_ceil(u128::from(weight.0)).cast_signed())
-        }
+    let (nanoseconds, weight) = (request.as_nanos().max(1), u64::from(weight.0));
+    // The usual case, within the limit at any weight: less than a year.
+    if nanoseconds < 1 << 54 {
+        VirtualSpan((nanoseconds * u64::from(REFERENCE_WEIGHT)).div_ceil(weight).cast_signed())
+    } else {
+        let numerator = u128::from(nanoseconds) * u128::from(REFERENCE_WEIGHT);
+        VirtualSpan::clamped(numerator.div_ceil(u128::from(weight)).cast_signed())
     }
 }
 
@@ -193,7 +191,14 @@ pub(super) fn truncating_divide(numerator: i128, divisor: u64) -> i128 {
 /// A span at `old` that is worth the same service at `new`. Rounds toward zero: a debt shrinks by less than one
 /// virtual nanosecond, a credit never grows.
 pub fn rescale(span: VirtualSpan, old: Weight, new: Weight) -> VirtualSpan {
-    VirtualSpan::clamped(truncating_divide(i128::from(span.0) * i128::from(old.0), u64::from(new.0)))
+    // The usual case in half the digits, without a sign: it is within the limit at any weight then.
+    match span.0.unsigned_abs().checked_mul(u64::from(old.0)) {
+        Some(service) if service <= VirtualSpan::LIMIT.cast_unsigned() => {
+            let magnitude = (service / u64::from(new.0)).cast_signed();
+            VirtualSpan(if span.0 < 0 { -magnitude } else { magnitude })
+        }
+        _ => VirtualSpan::clamped(i128::from(span.0) * i128::from(old.0) / i128::from(new.0)),
+    }
 }
 
 impl Fraction {

@@ -12,12 +12,15 @@ pub(super) const CHUNKS: u32 = 15;
 pub const MAX_ENTRIES: u32 = FIRST_CHUNK * ((1 << CHUNKS) - 1);
 
 /// The low bits of a slot: the place in its chunk.
-const PLACE_BITS: u32 = 28;
+const PLACE_BITS: u32 = 24;
 const PLACE_MASK: u32 = (1 << PLACE_BITS) - 1;
+/// Four bits that are zero in a slot, for who keeps something with one.
+pub(crate) const FREE_SHIFT: u32 = PLACE_BITS;
+const CHUNK_SHIFT: u32 = FREE_SHIFT + 4;
 
 /// The place of an entry in its slab. It says nothing about who lives there; intrusive links hold slots.
 ///
-/// Kept as it is looked up: the number of the chunk, from 1, in the high four bits, the place in the chunk below.
+/// Kept as it is looked up: the number of the chunk, from 1, in the highest four bits, the place in the chunk in the lowest 24.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(transparent)]
 pub struct Slot(NonZeroU32);
@@ -32,7 +35,7 @@ impl Slot {
         } else {
             (CHUNKS - 1, PLACE_MASK)
         };
-        match NonZeroU32::new((chunk + 1) << PLACE_BITS | place) {
+        match NonZeroU32::new((chunk + 1) << CHUNK_SHIFT | place) {
             Some(raw) => Self(raw),
             None => Self(NonZeroU32::MAX),
         }
@@ -46,7 +49,7 @@ impl Slot {
     /// The number of its chunk, from 1 to 15.
     #[inline(always)]
     pub(super) const fn chunk(self) -> usize {
-        (self.0.get() >> PLACE_BITS) as usize
+        (self.0.get() >> CHUNK_SHIFT) as usize
     }
 
     /// Its place in the chunk.
@@ -57,6 +60,24 @@ impl Slot {
 }
 
 impl Slot {
+    /// With four bits more.
+    #[inline(always)]
+    pub(crate) fn with(self, bits: usize) -> NonZeroU32 {
+        self.0 | (bits as u32) << FREE_SHIFT & !Self::BITS
+    }
+
+    /// Without them.
+    #[inline(always)]
+    pub(crate) const fn from_bits(bits: u32) -> Option<Self> {
+        match NonZeroU32::new(bits & Self::BITS) {
+            Some(bits) => Some(Self(bits)),
+            None => None,
+        }
+    }
+
+    /// All that a slot has.
+    const BITS: u32 = !(0b1111 << FREE_SHIFT);
+
     /// Whether `link` leads here: one comparison, where that of two options is several.
     #[inline(always)]
     pub(crate) fn is(self, link: Option<Self>) -> bool {

@@ -50,16 +50,20 @@ pub enum ThreadState {
 }
 
 impl ThreadState {
-    const ALL: [Self; 8] = [
-        Self::Vacant,
-        Self::Blocked,
-        Self::Waking,
-        Self::Queued,
-        Self::ReleasedLater,
-        Self::Handoff,
-        Self::Current,
-        Self::Exiting,
-    ];
+    /// The state with this number, of which the lowest three bits count. Its own number, so nothing is looked up.
+    #[inline(always)]
+    const fn numbered(number: u64) -> Self {
+        match number & 7 {
+            0 => Self::Vacant,
+            1 => Self::Blocked,
+            2 => Self::Waking,
+            3 => Self::Queued,
+            4 => Self::ReleasedLater,
+            5 => Self::Handoff,
+            6 => Self::Current,
+            _ => Self::Exiting,
+        }
+    }
 
     /// Whether a thread in this state belongs to the queue lock of its CPU.
     pub const fn is_on_a_queue(self) -> bool {
@@ -95,7 +99,7 @@ impl Home {
 
     const fn unpack(word: u64) -> Self {
         Self {
-            state: ThreadState::ALL[(word & 7) as usize],
+            state: ThreadState::numbered(word),
             cpu: CpuId::new((word >> CPU_SHIFT) as u16),
             token: word & TOKEN != 0,
             generation: (word >> 32) as u32,
@@ -368,7 +372,7 @@ mod tests {
 
     #[test]
     fn every_part_of_the_word_comes_back_as_it_was() {
-        for state in ThreadState::ALL {
+        for state in (0..8).map(ThreadState::numbered) {
             let home = Home { state, cpu: CpuId::new(511), token: true, generation: u32::MAX };
             assert_eq!(Home::unpack(home.pack()), home);
         }

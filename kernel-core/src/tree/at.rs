@@ -1,12 +1,17 @@
-//! A node that was looked up, and what can be done from there: steps, links, summaries, searches.
+//! A block that was looked up, and what can be done from there: steps, sums, searches.
 
-use super::node::{Filter, Links, Nodes, Side, Summary};
+use super::block::{Block, Entry, Place};
+use super::node::{Filter, Nodes, Summary};
+use super::order::Order;
 use crate::slab::Slot;
 
-/// A node that was looked up.
+type EntryOf<N> = Entry<<N as Nodes>::Key, <N as Nodes>::Summary>;
+
+/// A block that was looked up.
 pub(super) struct At<'a, N: Nodes> {
+    /// Of the node whose links it is in.
     pub(super) slot: Slot,
-    pub(super) node: &'a N::Node,
+    pub(super) block: &'a Block<N::Key, N::Summary>,
 }
 
 impl<N: Nodes> Clone for At<'_, N> {
@@ -19,7 +24,7 @@ impl<N: Nodes> Copy for At<'_, N> {}
 impl<'a, N: Nodes> At<'a, N> {
     #[inline(always)]
     pub(super) fn new(nodes: &'a N, slot: Slot) -> Self {
-        Self { slot, node: nodes.node(slot) }
+        Self { slot, block: N::block(nodes.node(slot)) }
     }
 
     #[inline(always)]
@@ -27,137 +32,97 @@ impl<'a, N: Nodes> At<'a, N> {
         slot.map(|slot| Self::new(nodes, slot))
     }
 
+    /// The block above, and the place of this one there.
     #[inline(always)]
-    pub(super) fn links(self) -> &'a Links<N::Summary> {
-        N::links(self.node)
+    pub(super) fn above(self, nodes: &'a N) -> Option<(Self, usize)> {
+        self.block.above.get().map(|place| (Self::new(nodes, place.block()), place.index()))
     }
 
+    /// The block that the entry in this place leads to. Not in a leaf.
     #[inline(always)]
-    pub(super) fn parent(self, nodes: &'a N) -> Option<Self> {
-        Self::maybe(nodes, self.links().parent.get())
+    pub(super) fn below(self, nodes: &'a N, place: usize) -> Option<Self> {
+        Self::maybe(nodes, self.block.slot(place))
     }
 
-    #[inline(always)]
-    pub(super) fn child(self, nodes: &'a N, side: Side) -> Option<Self> {
-        Self::maybe(nodes, self.links().child(side).get())
+    /// The one that the entry with this rank leads to, if there is such an entry.
+    pub(super) fn ranked(self, nodes: &'a N, rank: usize) -> Option<Self> {
+        let order = self.block.order();
+        if rank < order.len() { self.below(nodes, order.place(rank)) } else { None }
     }
 
-    /// On which side of its parent `child` is.
-    #[inline(always)]
-    pub(super) fn side_of(self, child: Slot) -> Side {
-        Side::right_if(!child.is(self.links().child(Side::Left).get()))
+    /// What the block above says of this one.
+    pub(super) fn as_entry(self) -> EntryOf<N> {
+        Entry { key: self.block.key(self.block.order().first()), slot: Some(self.slot), sum: self.block.total() }
     }
 
-    /// Whether it is to be below `other`.
-    #[inline(always)]
-    pub(super) fn gives_way_to(self, other: Self) -> bool {
-        self.links().priority.get() < other.links().priority.get()
-    }
-
-    /// What the node itself contributes to the summaries.
-    #[inline(always)]
-    pub(super) fn own(self, nodes: &'a N) -> N::Summary {
-        nodes.summary(self.node)
-    }
-
-    /// The summary of the subtree here.
-    #[inline(always)]
-    pub(super) fn total(self, nodes: &'a N) -> N::Summary {
-        let links = self.links();
-        self.own(nodes).and(links.below(Side::Left).get()).and(links.below(Side::Right).get())
-    }
-
-    /// Makes `child`, or nobody, the child on `side`.
-    #[inline(always)]
-    pub(super) fn hang(self, nodes: &'a N, side: Side, child: Option<Self>) {
-        self.links().child(side).set(child.map(|child| child.slot));
-        let below = child.map_or_else(|| self.own(nodes), |child| child.total(nodes));
-        self.links().below(side).set(below);
-        if let Some(child) = child {
-            child.links().parent.set(Some(self.slot));
+    /// Puts an entry in that was elsewhere, before the one that has this rank: what it leads to leads back here.
+    pub(super) fn adopt(self, nodes: &'a N, rank: usize, entry: EntryOf<N>) {
+        let index = self.block.insert(rank, entry);
+        if let Some(node) = entry.slot.map(|slot| nodes.node(slot)) {
+            let back = if self.block.is_leaf() { &N::links(node).leaf } else { &N::block(node).above };
+            back.set(Some(Place::new(self.slot, index)));
         }
     }
 
-    /// What is kept on `side` is `summary`: computes anew what is kept above, up to `top`, and answers what `top` is to
-    /// keep.
-    #[inline(always)]
-    pub(super) fn sum_up(self, nodes: &'a N, side: Side, summary: N::Summary, top: Option<Self>) -> N::Summary {
-        let (mut at, mut side, mut summary) = (self, side, summary);
-        while !at.slot.is(top.map(|top| top.slot)) {
-            at.links().below(side).set(summary);
-            summary = at.total(nodes);
-            let Some(parent) = at.parent(nodes) else { break };
-            side = parent.side_of(at.slot);
-            at = parent;
-        }
-        summary
+    /// As `adopt`, behind all other entries.
+    pub(super) fn adopt_last(self, nodes: &'a N, entry: EntryOf<N>) {
+        self.adopt(nodes, self.block.len(), entry);
     }
 
-    /// What is kept on `side` has become `summary`: tells those above, until it changes nothing there.
-    #[inline(always)]
-    pub(super) fn propagate(self, nodes: &'a N, side: Side, summary: N::Summary) {
-        let (mut at, mut side, mut summary) = (self, side, summary);
-        loop {
-            let kept = at.links().below(side);
-            if kept.get() == summary {
+    /// Somebody who contributes `sum` has come.
+    pub(super) fn add_up(self, nodes: &'a N, sum: N::Summary) {
+        let mut at = self;
+        while let Some((above, place)) = at.above(nodes) {
+            let kept = above.block.sum(place);
+            let new = kept.get().and(sum);
+            if kept.get() == new {
                 return;
             }
-            kept.set(summary);
-            let Some(parent) = at.parent(nodes) else { return };
-            side = parent.side_of(at.slot);
-            summary = at.total(nodes);
-            at = parent;
+            kept.set(new);
+            at = above;
         }
     }
 
-    /// The first node of the subtree that may contain what `filter` wants, going left only.
-    #[inline(always)]
-    fn leftmost<F: Filter<N>>(self, nodes: &'a N, filter: &F) -> Self {
+    /// Somebody has left who contributed `part` to the sum here, or, if that is not said, anything: tells those above, until
+    /// it changes nothing there.
+    pub(super) fn sum_up(self, nodes: &'a N, part: Option<N::Summary>) {
         let mut at = self;
-        while let Some(left) = at.links().child(Side::Left).get()
-            && filter.may_contain(at.links().below(Side::Left).get())
+        while let Some((above, place)) = at.above(nodes) {
+            let kept = above.block.sum(place);
+            let Some(total) = at.block.total_below(kept.get(), part) else { return };
+            kept.set(total);
+            at = above;
+        }
+    }
+
+    /// The leaf that is reached by one end of each block.
+    pub(super) fn outermost_leaf(self, nodes: &'a N, end: impl Fn(Order) -> usize) -> Self {
+        let mut at = self;
+        while !at.block.is_leaf()
+            && let Some(below) = at.below(nodes, end(at.block.order()))
         {
-            at = Self::new(nodes, left);
+            at = below;
         }
         at
     }
 
-    /// The outermost node of the subtree on `side`.
-    #[inline(always)]
-    pub(super) fn outermost(self, nodes: &'a N, side: Side) -> Self {
-        let mut at = self;
-        while let Some(child) = at.child(nodes, side) {
-            at = child;
-        }
-        at
-    }
-
-    /// The nearest ancestor in whose left subtree this node is.
-    #[inline(always)]
-    fn first_ancestor_after(self, nodes: &'a N) -> Option<Self> {
-        let mut at = self;
+    /// The first node from the one with this rank on that `filter` wants: its leaf, its rank there, and it.
+    pub(super) fn search<F: Filter<N>>(self, nodes: &'a N, rank: usize, filter: &F) -> Option<(Self, usize, Slot)> {
+        let (mut at, mut rank) = (self, rank);
         loop {
-            let parent = at.parent(nodes)?;
-            if parent.side_of(at.slot) == Side::Left {
-                return Some(parent);
-            }
-            at = parent;
-        }
-    }
-
-    /// The first accepted node after this one. Looks at what is kept about right subtrees, and about left ones only
-    /// inside of these.
-    pub(super) fn search_after<F: Filter<N>>(self, nodes: &'a N, filter: &F) -> Option<Self> {
-        let mut at = self;
-        loop {
-            at = match at.links().child(Side::Right).get() {
-                Some(right) if filter.may_contain(at.links().below(Side::Right).get()) => {
-                    Self::new(nodes, right).leftmost(nodes, filter)
+            let found = at.block.find(rank, |sum| filter.may_contain(sum));
+            match found.and_then(|(rank, place)| Some((rank, at.block.slot(place)?))) {
+                Some((found, slot)) if at.block.is_leaf() => {
+                    if filter.accepts(nodes.node(slot)) {
+                        return Some((at, found, slot));
+                    }
+                    rank = found + 1;
                 }
-                _ => at.first_ancestor_after(nodes)?,
-            };
-            if filter.accepts(at.node) {
-                return Some(at);
+                Some((_, slot)) => (at, rank) = (Self::new(nodes, slot), 0),
+                None => {
+                    let (above, place) = at.above(nodes)?;
+                    (at, rank) = (above, above.block.order().rank(place) + 1);
+                }
             }
         }
     }

@@ -2,39 +2,47 @@
 
 use super::Tree;
 use super::at::At;
-use super::node::{Nodes, Side};
+use super::block::{FEW, Place};
+use super::node::Nodes;
+use super::order::Order;
 use crate::slab::Slot;
 use core::fmt;
 
-/// What is wrong with a tree.
+/// What is wrong with a tree. Blocks are named by the node whose links they are in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TreeViolation {
-    /// A child does not point back to its parent, or the root has one.
-    Parent(Slot),
-    /// A node stands after one with a greater key.
+    /// A block does not lead back to the one above, or a node not to its leaf.
+    Above(Slot),
+    /// A node, or a block, stands after one with a greater key, or its key is not the one that it came with.
     Order(Slot),
-    /// A node is above one that it should give way to, or has no priority.
-    Priority(Slot),
-    /// A summary does not follow from those below it.
+    /// What is kept about a node or a block does not follow from it.
     Summary(Slot),
+    /// A block has too few entries.
+    Few(Slot),
+    /// A leaf is not as deep as the others.
+    Depth(Slot),
     /// The first node is not the one that is remembered.
     First,
-    /// The last node is not the one that is remembered.
-    Last,
+    /// The first or the last leaf is not the one that is remembered.
+    Ends,
     /// There are more or fewer nodes than were inserted.
     Length,
+    /// There are more or fewer blocks than nodes.
+    Blocks,
 }
 
 impl fmt::Display for TreeViolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Parent(slot) => write!(f, "node {} does not point to its parent", slot.index()),
-            Self::Order(slot) => write!(f, "node {} is out of order", slot.index()),
-            Self::Priority(slot) => write!(f, "node {} is above one of a higher priority", slot.index()),
-            Self::Summary(slot) => write!(f, "the summary of node {} is wrong", slot.index()),
+            Self::Above(slot) => write!(f, "block or node {} does not lead back to where it stands", slot.index()),
+            Self::Order(slot) => write!(f, "block or node {} is out of order", slot.index()),
+            Self::Summary(slot) => write!(f, "the summary of block or node {} is wrong", slot.index()),
+            Self::Few(slot) => write!(f, "block {} has too few entries", slot.index()),
+            Self::Depth(slot) => write!(f, "leaf {} is not as deep as the others", slot.index()),
             Self::First => write!(f, "the first node is not the one that is remembered"),
-            Self::Last => write!(f, "the last node is not the one that is remembered"),
+            Self::Ends => write!(f, "the first or the last leaf is not the one that is remembered"),
             Self::Length => write!(f, "the number of nodes is wrong"),
+            Self::Blocks => write!(f, "there are not as many blocks as nodes"),
         }
     }
 }
@@ -42,56 +50,91 @@ impl fmt::Display for TreeViolation {
 impl core::error::Error for TreeViolation {}
 
 impl Tree {
-    /// Whether every node points back to its parent, keys are in order, priorities too, summaries follow from
-    /// those below, and the first node and the length are right. O(n).
+    /// Whether every block and node leads back to where it stands, keys are in order, sums follow from those below,
+    /// all leaves are equally deep, no block has too few entries, none is lost, and the ends and the length are right. O(n).
     pub fn check<N: Nodes>(&self, nodes: &N) -> Result<(), TreeViolation> {
-        let mut counted = 0;
-        let root: Option<At<'_, N>> = At::maybe(nodes, self.root);
-        check_subtree(nodes, root, None, true, &mut counted)?;
-        if counted != self.len {
+        let mut walk = Walk { nodes, nodes_seen: 0, blocks_seen: 0, leaf_depth: None, last: None };
+        if let Some(root) = At::maybe(nodes, self.root) {
+            if root.block.above.get().is_some() {
+                return Err(TreeViolation::Above(root.slot));
+            }
+            walk.block(root, 0, true, true)?;
+        }
+        if walk.nodes_seen != self.len {
             return Err(TreeViolation::Length);
         }
-        if self.first != root.map(|root| root.outermost(nodes, Side::Left).slot) {
+        if self.first != self.iter(nodes).next() {
             return Err(TreeViolation::First);
         }
-        let mut in_order = self.iter(nodes);
-        let mut previous = in_order.next();
-        let key = |slot| N::key(nodes.node(slot));
-        for slot in in_order {
-            if previous.is_some_and(|previous| key(previous) > key(slot)) {
-                return Err(TreeViolation::Order(slot));
-            }
-            previous = Some(slot);
+        let root: Option<At<'_, N>> = At::maybe(nodes, self.root);
+        let first_leaf = root.map(|root| root.outermost_leaf(nodes, Order::first).slot);
+        if self.first_leaf != first_leaf || self.last_leaf != walk.last.map(|(_, leaf)| leaf) {
+            return Err(TreeViolation::Ends);
         }
-        if previous != self.last { Err(TreeViolation::Last) } else { Ok(()) }
+        let unused = core::iter::successors(self.unused, |&block| At::<N>::new(nodes, block).block.next_unused.get());
+        let unused = self.spare.into_iter().chain(unused).take(self.len as usize + 1).count();
+        if walk.blocks_seen + unused != self.len as usize { Err(TreeViolation::Blocks) } else { Ok(()) }
     }
 }
 
-/// Checks a subtree. `leads_to_first`: nobody looks at what its nodes keep about their left sides.
-fn check_subtree<'a, N: Nodes>(
+struct Walk<'a, N: Nodes> {
     nodes: &'a N,
-    root: Option<At<'a, N>>,
-    parent: Option<At<'a, N>>,
-    leads_to_first: bool,
-    counted: &mut u32,
-) -> Result<(), TreeViolation> {
-    let Some(at) = root else { return Ok(()) };
-    let slot = at.slot;
-    if at.links().parent.get() != parent.map(|parent| parent.slot) {
-        return Err(TreeViolation::Parent(slot));
+    nodes_seen: u32,
+    blocks_seen: usize,
+    leaf_depth: Option<u32>,
+    /// The last key so far, and the leaf in which it stands.
+    last: Option<(N::Key, Slot)>,
+}
+
+impl<'a, N: Nodes> Walk<'a, N> {
+    /// Checks what is at and below a block. `leads_to_first`: nobody looks at what is kept about its first entry, and it
+    /// may have few. `is_last`: nobody is behind it.
+    fn block(&mut self, at: At<'a, N>, depth: u32, leads_to_first: bool, is_last: bool) -> Result<(), TreeViolation> {
+        self.blocks_seen += 1;
+        let (block, len) = (at.block, at.block.len());
+        let least = match (block.is_leaf(), depth) {
+            (false, 0) => 2,
+            (true, 0) => 1,
+            _ if leads_to_first || is_last && block.is_leaf() => 1,
+            _ => FEW,
+        };
+        if len < least {
+            return Err(TreeViolation::Few(at.slot));
+        }
+        if block.is_leaf() && *self.leaf_depth.get_or_insert(depth) != depth {
+            return Err(TreeViolation::Depth(at.slot));
+        }
+        for (rank, index) in block.order().places_from(0).enumerate() {
+            let Some(slot) = block.slot(index) else { return Err(TreeViolation::Above(at.slot)) };
+            let (key, node) = (block.key(index), self.nodes.node(slot));
+            let leads_to_first = leads_to_first && rank == 0;
+            let in_order = leads_to_first || self.last.is_none_or(|(last, _)| last <= key);
+            let (back, sum) = if block.is_leaf() {
+                self.nodes_seen += 1;
+                self.last = Some((key, at.slot));
+                if N::key(node) != key {
+                    return Err(TreeViolation::Order(slot));
+                }
+                (N::links(node).leaf.get(), self.nodes.summary(node))
+            } else {
+                let below = At::new(self.nodes, slot);
+                let first = below.outermost_leaf(self.nodes, Order::first).block;
+                if !leads_to_first && first.key(first.order().first()) < key {
+                    return Err(TreeViolation::Order(slot));
+                }
+                self.block(below, depth + 1, leads_to_first, is_last && rank + 1 == len)?;
+                (below.block.above.get(), below.block.total())
+            };
+            if !in_order {
+                return Err(TreeViolation::Order(slot));
+            }
+            if back != Some(Place::new(at.slot, index)) {
+                return Err(TreeViolation::Above(slot));
+            }
+            if block.sum(index).get() != sum && (block.is_leaf() || !leads_to_first) {
+                return Err(TreeViolation::Summary(slot));
+            }
+        }
+        Ok(())
     }
-    if !at.links().is_linked() || parent.is_some_and(|parent| parent.gives_way_to(at)) {
-        return Err(TreeViolation::Priority(slot));
-    }
-    *counted += 1;
-    let [left, right] = [Side::Left, Side::Right].map(|side| at.child(nodes, side));
-    check_subtree(nodes, left, Some(at), leads_to_first, counted)?;
-    check_subtree(nodes, right, Some(at), false, counted)?;
-    let is_exact = |side: Side, child: Option<At<'a, N>>| {
-        at.links().below(side).get() == child.map_or_else(|| at.own(nodes), |child| child.total(nodes))
-    };
-    if !is_exact(Side::Right, right) || !leads_to_first && !is_exact(Side::Left, left) {
-        return Err(TreeViolation::Summary(slot));
-    }
-    Ok(())
 }

@@ -1,12 +1,23 @@
 //! What a tree asks of its nodes, and what a search asks of them.
 
+use super::block::{Block, Place};
 use crate::slab::Slot;
 use crate::sync::{Pack, QueueOwned};
 
-/// What a tree keeps about a set of nodes, so that a search can leave whole subtrees out.
+/// What nodes are ordered by.
+pub trait Key: Ord + Pack + Default {}
+
+impl<K: Ord + Pack + Default> Key for K {}
+
+/// What a tree keeps about a set of nodes, so that a search can leave the whole set out.
 pub trait Summary: Pack + PartialEq {
     /// The summary of both sets together. Associative, commutative, and `x.and(x) == x`.
     fn and(self, other: Self) -> Self;
+
+    /// What is certain of a set with this summary after somebody has left it who contributed `part`. May know nothing.
+    fn without(self, _part: Self) -> Option<Self> {
+        None
+    }
 }
 
 impl Summary for () {
@@ -14,64 +25,43 @@ impl Summary for () {
     fn and(self, (): ()) {}
 }
 
-/// A node's place in a tree.
+/// A node's place in a tree, and which block it lends.
 #[derive(Debug, Default)]
-pub struct Links<S: Summary + Default = ()> {
-    pub(super) parent: QueueOwned<Option<Slot>>,
-    /// By [`Side`]: which way a search goes is a number to it, not a branch that nobody can predict.
-    children: [QueueOwned<Option<Slot>>; 2],
-    /// At least that of its children; 0: the node is in no tree.
-    pub(super) priority: QueueOwned<u32>,
-    /// About the subtree on each side; without one, what the node itself contributes, which changes no sum.
-    below: [QueueOwned<S>; 2],
+pub struct Links {
+    /// Where in a leaf the node stands.
+    pub(super) leaf: QueueOwned<Option<Place>>,
+    /// While it stands in none: the block that it will lend, by the node that has it; `None`: its own.
+    pub(super) spare: QueueOwned<Option<Slot>>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
-    Left = 0,
-    Right = 1,
-}
-
-impl Side {
-    #[inline(always)]
-    pub(super) fn right_if(right: bool) -> Self {
-        if right { Self::Right } else { Self::Left }
-    }
-}
-
-impl<S: Summary + Default> Links<S> {
+impl Links {
     /// Whether the node is in a tree.
     pub fn is_linked(&self) -> bool {
-        self.priority.get() != 0
-    }
-
-    #[inline(always)]
-    pub(super) fn child(&self, side: Side) -> &QueueOwned<Option<Slot>> {
-        &self.children[side as usize]
-    }
-
-    #[inline(always)]
-    pub(super) fn below(&self, side: Side) -> &QueueOwned<S> {
-        &self.below[side as usize]
+        self.leaf.get().is_some()
     }
 }
 
 /// Where the nodes of a tree are and what they are ordered by.
 ///
-/// Each function gets nodes that were looked up already: a step in the tree costs one look-up.
+/// Functions about a node get one that was looked up already.
 pub trait Nodes {
     /// What the links stand in.
     type Node;
-    /// What the nodes are ordered by. A node's key must not change while it is in the tree.
-    type Key: Ord + Copy;
-    /// What is kept about subtrees; `()` if nothing is.
+    /// What the nodes are ordered by. When a node's key changes while it is in the tree, [`super::Tree::rekey`] must be
+    /// told at once.
+    type Key: Key;
+    /// What is kept about sets of nodes; `()` if nothing is.
     type Summary: Summary + Default;
 
     /// The node in `slot`.
     fn node(&self, slot: Slot) -> &Self::Node;
 
     /// The links of a node for this tree.
-    fn links(node: &Self::Node) -> &Links<Self::Summary>;
+    fn links(node: &Self::Node) -> &Links;
+
+    /// The block that a node has for this tree. It belongs to the tree that it is lent to, or to the node that got it back
+    /// instead of its own; the rest of this node may then belong to somebody else.
+    fn block(node: &Self::Node) -> &Block<Self::Key, Self::Summary>;
 
     /// The key of a node.
     fn key(node: &Self::Node) -> Self::Key;

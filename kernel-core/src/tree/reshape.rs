@@ -1,165 +1,177 @@
-//! How a treap changes shape: a node goes in by splitting the subtree that gives way to it, and goes out by merging the
-//! two that it leaves behind. Either follows one path of nodes, two long on average however many there are.
-//!
-//! A node that leaves the way from the root to the first node is on such a path, and gets an exact summary there.
+//! How the tree changes shape: a block that is full gives half of its entries to a new one behind it, one with few is
+//! joined with a neighbour or gets some of its entries. What changes in a block may so change the one above, and so on
+//! to the root.
 
 use super::Tree;
 use super::at::At;
-use super::node::{Nodes, Side, Summary};
-
-/// Where a subtree is hung: on this side of this node; `None`: it is the whole tree.
-type Place<'a, N> = Option<(At<'a, N>, Side)>;
+use super::block::{Entry, FEW, JOINED};
+use super::node::Nodes;
+use super::order::{ENTRIES, Order};
+use crate::slab::Slot;
 
 impl Tree {
-    /// Hangs `new`, which belongs behind all others, of which `last` is the last: above those at the end that give way.
+    /// A block becomes one that is not used.
     #[inline(always)]
-    pub(super) fn append<'a, N: Nodes>(&mut self, nodes: &'a N, new: At<'a, N>, last: At<'a, N>) {
-        self.last = Some(new.slot);
-        let (own, links) = (new.own(nodes), new.links());
-        links.child(Side::Right).set(None);
-        links.below(Side::Right).set(own);
-        if !last.gives_way_to(new) {
-            links.child(Side::Left).set(None);
-            links.below(Side::Left).set(own);
-            self.hang_top(new, Some((last, Side::Right)));
-            return last.propagate(nodes, Side::Right, own);
+    pub(super) fn recycle<N: Nodes>(&mut self, nodes: &N, block: Slot) {
+        if let Some(spare) = self.spare.replace(block) {
+            let spare: At<'_, N> = At::new(nodes, spare);
+            spare.block.next_unused.set(self.unused);
+            self.unused = Some(spare.slot);
         }
-        let mut below = last;
-        let above = loop {
-            match below.parent(nodes) {
-                Some(parent) if parent.gives_way_to(new) => below = parent,
-                above => break above,
+    }
+
+    /// One that was not used is no longer one.
+    #[inline(always)]
+    pub(super) fn take_unused<N: Nodes>(&mut self, nodes: &N) -> Slot {
+        self.spare.take().unwrap_or_else(|| {
+            let unused = self.unused.expect("there are as many blocks as nodes, and fewer are used");
+            self.unused = At::<N>::new(nodes, unused).block.next_unused.get();
+            unused
+        })
+    }
+
+    fn begin_block<'a, N: Nodes>(&mut self, nodes: &'a N, is_leaf: bool) -> At<'a, N> {
+        let block = At::new(nodes, self.take_unused(nodes));
+        block.block.begin(is_leaf);
+        block
+    }
+
+    /// The first node of a tree that has none.
+    #[inline(never)]
+    pub(super) fn plant<N: Nodes>(&mut self, nodes: &N, entry: Entry<N::Key, N::Summary>) {
+        let leaf = self.begin_block(nodes, true);
+        (self.root, self.first_leaf, self.last_leaf) = (Some(leaf.slot), Some(leaf.slot), Some(leaf.slot));
+        self.first = entry.slot;
+        leaf.adopt(nodes, 0, entry);
+    }
+
+    /// Puts an entry in a block, before the one that has this rank; in one that is full also into the sums above.
+    pub(super) fn put<'a, N: Nodes>(
+        &mut self,
+        nodes: &'a N,
+        at: At<'a, N>,
+        rank: usize,
+        entry: Entry<N::Key, N::Summary>,
+    ) {
+        if at.block.len() < ENTRIES {
+            return at.adopt(nodes, rank, entry);
+        }
+        let behind = self.begin_block(nodes, at.block.is_leaf());
+        // Nodes that come one behind the other fill whole leaves.
+        let is_last_leaf = at.slot.is(self.last_leaf);
+        let kept = if is_last_leaf && rank == ENTRIES { ENTRIES } else { ENTRIES.div_ceil(2) };
+        (kept..ENTRIES).for_each(|rank| behind.adopt_last(nodes, at.block.entry(rank)));
+        at.block.cut(kept);
+        match rank.checked_sub(kept) {
+            Some(rank) => behind.adopt(nodes, rank, entry),
+            None => at.adopt(nodes, rank, entry),
+        }
+        if is_last_leaf {
+            self.last_leaf = Some(behind.slot);
+        }
+        if let Some((above, place)) = at.above(nodes) {
+            if !above.block.covers(place, entry.sum) {
+                above.add_up(nodes, entry.sum);
             }
-        };
-        links.child(Side::Left).set(Some(below.slot));
-        below.links().parent.set(Some(new.slot));
-        self.hang_top(new, above.map(|above| (above, Side::Right)));
-        // Those that gave way were all that `above` had on its right, and it knows their sum. At the root they are on
-        // the way to the first node, where nothing needs to be known.
-        let sum = above.map_or(own, |above| above.links().below(Side::Right).get());
-        links.below(Side::Left).set(sum);
-        if let Some(above) = above {
-            above.propagate(nodes, Side::Right, own.and(sum));
-        }
-    }
-
-    /// Hangs `new` where it belongs, down from the root.
-    pub(super) fn insert_below_root<'a, N: Nodes>(&mut self, nodes: &'a N, new: At<'a, N>) {
-        let key = N::key(new.node);
-        if At::maybe(nodes, self.first).is_some_and(|first| key < N::key(first.node)) {
-            self.first = Some(new.slot);
-        }
-        let (mut place, mut at): (Place<'_, N>, _) = (None, At::maybe(nodes, self.root));
-        while let Some(above) = at.filter(|at| !at.gives_way_to(new)) {
-            let side = Side::right_if(key >= N::key(above.node));
-            (place, at) = (Some((above, side)), above.child(nodes, side));
-        }
-        self.hang_top(new, place);
-        split(nodes, at, new);
-        if let Some((above, side)) = place {
-            above.propagate(nodes, side, new.total(nodes));
-        }
-    }
-
-    /// Nobody is before the first node: who is behind it, if anybody, takes its place. Nothing is kept about that.
-    #[inline(always)]
-    pub(super) fn remove_first<'a, N: Nodes>(&mut self, nodes: &'a N, first: At<'a, N>) {
-        let (parent, behind) = (first.parent(nodes), first.child(nodes, Side::Right));
-        let behind_slot = behind.map(|behind| behind.slot);
-        match parent {
-            Some(parent) => parent.links().child(Side::Left).set(behind_slot),
-            None => self.root = behind_slot,
-        }
-        self.first = parent.map(|parent| parent.slot);
-        if let Some(behind) = behind {
-            behind.links().parent.set(self.first);
-            self.first = Some(behind.outermost(nodes, Side::Left).slot);
-        } else if parent.is_none() {
-            self.last = None;
-        }
-    }
-
-    /// Hangs what is below `at`, which is not the first, in its place.
-    pub(super) fn merge_below<'a, N: Nodes>(&mut self, nodes: &'a N, at: At<'a, N>) {
-        let above = at.parent(nodes).map(|parent| (parent, parent.side_of(at.slot)));
-        let mut place = above;
-        let (mut left, mut right) = (at.child(nodes, Side::Left), at.child(nodes, Side::Right));
-        while let (Some(before), Some(behind)) = (left, right) {
-            let (top, inner) = if before.gives_way_to(behind) {
-                right = behind.child(nodes, Side::Left);
-                (behind, Side::Left)
-            } else {
-                left = before.child(nodes, Side::Right);
-                (before, Side::Right)
-            };
-            self.hang_top(top, place);
-            place = Some((top, inner));
-        }
-        let rest = left.or(right);
-        match rest {
-            Some(rest) => self.hang_top(rest, place),
-            None => match place {
-                Some((at, side)) => at.links().child(side).set(None),
-                None => self.root = None,
-            },
-        }
-        if let Some((lowest, side)) = place {
-            let summary = rest.map_or_else(|| lowest.own(nodes), |rest| rest.total(nodes));
-            let top = above.map(|(above, _)| above);
-            let summary = lowest.sum_up(nodes, side, summary, top);
-            if let Some((above, side)) = above {
-                above.propagate(nodes, side, summary);
+            if kept < ENTRIES {
+                above.block.sum(place).set(at.block.total());
             }
-        }
-    }
-
-    #[inline(always)]
-    fn hang_top<'a, N: Nodes>(&mut self, top: At<'a, N>, place: Place<'a, N>) {
-        top.links().parent.set(place.map(|(at, _)| at.slot));
-        match place {
-            Some((at, side)) => at.links().child(side).set(Some(top.slot)),
-            None => self.root = Some(top.slot),
-        }
-    }
-}
-
-/// Hangs the subtree of `top` below `new`: those up to its key before it, the others behind.
-#[inline(always)]
-fn split<'a, N: Nodes>(nodes: &'a N, top: Option<At<'a, N>>, new: At<'a, N>) {
-    let key = N::key(new.node);
-    // The last of those before `new`, and the first of those behind it, so far; and where the next one is hung.
-    let (mut before, mut before_end) = (new, new.links().child(Side::Left));
-    let (mut behind, mut behind_end) = (new, new.links().child(Side::Right));
-    let mut at = top;
-    while let Some(next) = at {
-        if key < N::key(next.node) {
-            behind_end.set(Some(next.slot));
-            next.links().parent.set(Some(behind.slot));
-            (behind, behind_end) = (next, next.links().child(Side::Left));
-            at = next.child(nodes, Side::Left);
+            self.put(nodes, above, above.block.order().rank(place) + 1, behind.as_entry());
         } else {
-            before_end.set(Some(next.slot));
-            next.links().parent.set(Some(before.slot));
-            (before, before_end) = (next, next.links().child(Side::Right));
-            at = next.child(nodes, Side::Right);
+            let root = self.begin_block(nodes, false);
+            root.adopt_last(nodes, at.as_entry());
+            root.adopt_last(nodes, behind.as_entry());
+            self.root = Some(root.slot);
         }
     }
-    before_end.set(None);
-    behind_end.set(None);
-    new.links().below(Side::Left).set(sum_up_spine(nodes, before, Side::Right, new));
-    new.links().below(Side::Right).set(sum_up_spine(nodes, behind, Side::Left, new));
+
+    /// A block has few entries left: it is joined with a neighbour, or gets some of its entries. One that `leads_to_first`
+    /// may have few: those who are next leave it all the time, and nobody comes. Only it may have none.
+    #[inline(never)]
+    pub(super) fn mend<'a, N: Nodes>(&mut self, nodes: &'a N, at: At<'a, N>, leads_to_first: bool) {
+        let Some((above, place)) = at.above(nodes) else { return self.mend_root(nodes, at) };
+        if leads_to_first && at.block.len() == 0 {
+            return self.unhook(nodes, at, above, place, leads_to_first);
+        }
+        let rank = above.block.order().rank(place);
+        let behind = above.ranked(nodes, rank + 1).map(|behind| (at, behind));
+        let before = || Some((above.ranked(nodes, rank.checked_sub(1)?)?, at));
+        let Some((left, right)) = behind.or_else(before) else { return };
+        let (Some((_, of_left)), Some((_, of_right))) = (left.above(nodes), right.above(nodes)) else { return };
+        if left.block.len() + right.block.len() <= JOINED {
+            (0..right.block.len()).for_each(|rank| left.adopt_last(nodes, right.block.entry(rank)));
+            above.block.sum(of_left).set(left.block.total());
+            self.unhook(nodes, right, above, of_right, leads_to_first);
+        } else if !leads_to_first {
+            even_out(nodes, left, right);
+            above.block.sum(of_left).set(left.block.total());
+            above.block.describe(of_right, right.as_entry());
+            above.sum_up(nodes, None);
+        }
+    }
+
+    /// A block that nobody needs any more, to which the entry in this place of the one above leads.
+    fn unhook<'a, N: Nodes>(
+        &mut self,
+        nodes: &'a N,
+        at: At<'a, N>,
+        above: At<'a, N>,
+        place: usize,
+        leads_to_first: bool,
+    ) {
+        let left = above.block.remove(Some(place));
+        self.recycle(nodes, at.slot);
+        if left.len() < FEW {
+            self.mend(nodes, above, leads_to_first);
+        } else if !leads_to_first {
+            above.sum_up(nodes, None);
+        }
+        let root = || At::<'a, N>::maybe(nodes, self.root);
+        if at.slot.is(self.first_leaf) {
+            self.first_leaf = root().map(|root| root.outermost_leaf(nodes, Order::first).slot);
+        } else if at.slot.is(self.last_leaf) {
+            self.last_leaf = root().map(|root| root.outermost_leaf(nodes, Order::last).slot);
+        }
+    }
+
+    /// A root that leads to one block only is none.
+    fn mend_root<'a, N: Nodes>(&mut self, nodes: &'a N, root: At<'a, N>) {
+        match root.block.len() {
+            0 => {
+                self.recycle(nodes, root.slot);
+                (self.root, self.first_leaf, self.last_leaf) = (None, None, None);
+            }
+            1 if !root.block.is_leaf() => {
+                let below = root.ranked(nodes, 0);
+                self.root = below.map(|below| below.slot);
+                self.recycle(nodes, root.slot);
+                if let Some(below) = below {
+                    below.block.above.set(None);
+                    self.mend_root(nodes, below);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The node at the very beginning.
+    #[inline(always)]
+    pub(super) fn look_for_first<N: Nodes>(&self, nodes: &N) -> Option<Slot> {
+        let leaf: At<'_, N> = At::maybe(nodes, self.first_leaf)?;
+        leaf.block.slot(leaf.block.order().first())
+    }
 }
 
-/// Computes anew what is kept on `side` of `lowest`, which nobody is below there, and of all up to `top`, which are
-/// parents of each other on that side; answers what `top` is to keep of them.
-#[inline(always)]
-fn sum_up_spine<'a, N: Nodes>(nodes: &'a N, lowest: At<'a, N>, side: Side, top: At<'a, N>) -> N::Summary {
-    let (mut at, mut summary) = (lowest, lowest.own(nodes));
-    while at.slot != top.slot {
-        at.links().below(side).set(summary);
-        summary = at.total(nodes);
-        let Some(parent) = at.parent(nodes) else { break };
-        at = parent;
+/// Moves entries between neighbours until they have as many.
+fn even_out<'a, N: Nodes>(nodes: &'a N, left: At<'a, N>, right: At<'a, N>) {
+    let half = (left.block.len() + right.block.len()) / 2;
+    while left.block.len() < half {
+        left.adopt_last(nodes, right.block.entry(0));
+        right.block.remove(None);
     }
-    summary
+    while left.block.len() > half {
+        let last = left.block.len() - 1;
+        right.adopt(nodes, 0, left.block.entry(last));
+        left.block.cut(last);
+    }
 }

@@ -5,7 +5,7 @@
 //!   for itself, by its thread of control, with interrupts masked. They lock this CPU's queue and no other, except
 //!   while they look for work elsewhere (by `try_lock`, with no lock held).
 //! * Everything else may be called on any CPU. Nothing but [`Dispatcher::create`], [`Dispatcher::new`] and
-//!   [`Dispatcher::reserve_timers`] allocates; nothing blocks; locks are held for O(log n) expected.
+//!   [`Dispatcher::reserve_timers`] allocates; nothing blocks; locks are held for O(log n) steps.
 //! * The context of a thread must be complete in memory before a decision that may take it off the CPU: another CPU
 //!   may run it as soon as the decision has published that it is blocked or queued.
 //!
