@@ -131,6 +131,9 @@ impl Tree {
     }
 
     /// Removes a node of this tree.
+    ///
+    /// # Panics
+    /// If the node is in no tree.
     #[inline]
     pub fn remove<N: Nodes>(&mut self, nodes: &N, slot: Slot) {
         self.remove_node(nodes, slot, nodes.node(slot));

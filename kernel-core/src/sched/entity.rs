@@ -140,8 +140,9 @@ pub(super) fn increment(counter: &QueueOwned<u64>) {
 
 /// A thread, as the scheduler sees it.
 ///
-/// In this order, in which a thread is picked, put back, taken off and changed within two cache lines of its own.
-#[repr(C)]
+/// In this order, in which a thread is picked, put back, taken off and changed within two cache lines of its own, and
+/// shares none with a neighbour.
+#[repr(C, align(64))]
 pub struct Entity<const WORDS: usize> {
     /// Belongs to whoever it is lent to.
     pub(super) block: RunBlock,
@@ -350,5 +351,21 @@ impl<const WORDS: usize> Entity<WORDS> {
             false => request_span(self.rest_of_request(), self.weight.get()),
         };
         self.virtual_deadline.set(self.vruntime.get().wrapping_add(span));
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use core::mem::offset_of;
+
+    /// What [`Entity`] says of its order.
+    #[test]
+    fn what_a_decision_reads_stands_in_two_cache_lines() {
+        const LINE: usize = 64;
+        let first = offset_of!(Entity<1>, home);
+        assert_eq!(first % LINE, 0);
+        assert_eq!(offset_of!(Entity<1>, lag), first + LINE);
+        assert!(offset_of!(Entity<1>, counters) <= first + 2 * LINE);
     }
 }

@@ -50,8 +50,9 @@ impl Pack for Option<Place> {
 /// What trees are made of: each node brings one along. See the module [`crate::tree`].
 ///
 /// An entry stays in its place, whoever comes and goes. What entries consist of is kept in arrays of its own, so that a
-/// search among keys reads nothing else. Two CPUs may use those of two neighbours, so none shares a cache line.
-#[repr(C, align(64))]
+/// search among keys reads nothing else. Two CPUs may use those of two neighbours in memory: where that is often so, an
+/// entity keeps them apart by its alignment.
+#[repr(C)]
 pub struct Block<K: Key, S: Summary + Default = ()> {
     /// Where it stands in the block above.
     pub(super) above: QueueOwned<Option<Place>>,
