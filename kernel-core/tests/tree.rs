@@ -133,6 +133,19 @@ impl Pair {
         }
     }
 
+    fn change_deadline(&mut self, index: u32, deadline: u64) {
+        let slot = Slot::new(index);
+        let entity = self.entities.at(slot);
+        if entity.links.is_linked() {
+            let said = self.model.remove(&entity.place()).expect("the model has whom the tree has");
+            self.sequence += 1;
+            entity.deadline.set(deadline);
+            entity.sequence.set(self.sequence);
+            self.tree.rekey(&self.entities, slot, entity);
+            self.model.insert(entity.place(), said);
+        }
+    }
+
     fn compare(&self, now: u64) {
         assert_eq!(self.tree.check(&self.entities), Ok(()));
         assert_eq!(self.tree.len(), self.model.len());
@@ -150,15 +163,15 @@ proptest! {
 
     #[test]
     fn it_behaves_as_a_map_with_summaries(
-        steps in prop::collection::vec((0..160_u32, 0..20_u64, 0..100_u64, prop::bool::weighted(0.8)), 1..600),
+        steps in prop::collection::vec((0..160_u32, 0..20_u64, 0..100_u64, 0..10_u32), 1..600),
         now in 0..100_u64,
     ) {
         let mut pair = Pair::new(160);
-        for (index, deadline, eligible, toggle) in steps {
-            if toggle {
-                pair.toggle(index, deadline, eligible);
-            } else {
-                pair.change_eligible(index, eligible);
+        for (index, deadline, eligible, step) in steps {
+            match step {
+                0 => pair.change_eligible(index, eligible),
+                1 | 2 => pair.change_deadline(index, deadline),
+                _ => pair.toggle(index, deadline, eligible),
             }
             pair.compare(now);
         }
@@ -187,6 +200,22 @@ fn ascending_descending_and_alternating_insertions_behave_as_a_map() {
         }
         assert!(pair.tree.is_empty());
         pair.compare(50);
+    }
+}
+
+/// Sums of sums: each that comes is the first to be eligible, and so is each that goes.
+#[test]
+fn sums_follow_from_those_below_in_a_tree_of_three_levels() {
+    const COUNT: u32 = 600;
+    let mut pair = Pair::new(COUNT as usize);
+    let scattered = |index: u32| u64::from(index * 389 % COUNT);
+    for index in 0..COUNT {
+        pair.toggle(index, scattered(index), u64::from(2 * COUNT - index));
+        assert_eq!(pair.tree.check(&pair.entities), Ok(()), "after {index} has come");
+    }
+    for index in (0..COUNT).rev() {
+        pair.toggle(index, 0, 0);
+        assert_eq!(pair.tree.check(&pair.entities), Ok(()), "after {index} has gone");
     }
 }
 
