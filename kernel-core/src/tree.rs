@@ -108,6 +108,7 @@ impl Tree {
         links.leaf.set(Some(Place::new(last.slot, index)));
     }
 
+    /// Adds a node that does not belong at the end, where it belongs, down from the root.
     #[inline]
     fn insert_before_end<N: Nodes>(&mut self, nodes: &N, links: &Links, entry: Entry<N::Key, N::Summary>) {
         let mut leaf: At<'_, N> = At::new(nodes, self.root.expect("a tree with a last leaf has a root"));

@@ -12,7 +12,6 @@
 //! the others' mean. A move is worth [`CATCH_UP`] requests at most, so that nobody waits longer than for these.
 
 use super::vtime::{VirtualSpan, VirtualTime, Weight, request_span, truncating_divide};
-use crate::sync::Pack;
 use tessera_hal::Duration;
 
 /// Requests by which a thread must be behind, in its own service, before it is moved for that.
@@ -52,15 +51,7 @@ impl Pace {
     }
 }
 
-impl Pack for Pace {
-    type Bits = u64;
-    fn pack(self) -> u64 {
-        self.0
-    }
-    fn unpack(bits: u64) -> Self {
-        Self(bits)
-    }
-}
+crate::pack_newtype!(Pace(u64));
 
 /// What a queue adds to its V.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

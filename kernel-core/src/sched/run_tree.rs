@@ -67,17 +67,7 @@ impl Below {
     }
 }
 
-impl Pack for Below {
-    type Bits = u64;
-    #[inline(always)]
-    fn pack(self) -> u64 {
-        self.0
-    }
-    #[inline(always)]
-    fn unpack(bits: u64) -> Self {
-        Self(bits)
-    }
-}
+crate::pack_newtype!(Below(u64));
 
 impl Summary for Below {
     #[inline(always)]

@@ -208,25 +208,9 @@ impl Fraction {
     }
 }
 
-impl Pack for Fraction {
-    type Bits = u16;
-    fn pack(self) -> u16 {
-        self.0
-    }
-    fn unpack(bits: u16) -> Self {
-        Self(bits)
-    }
-}
+crate::pack_newtype!(Fraction(u16));
 
-impl Pack for VirtualTime {
-    type Bits = u64;
-    fn pack(self) -> u64 {
-        self.0
-    }
-    fn unpack(bits: u64) -> Self {
-        Self(bits)
-    }
-}
+crate::pack_newtype!(VirtualTime(u64));
 
 impl Pack for VirtualSpan {
     type Bits = u64;

@@ -106,6 +106,24 @@ pack! {
     CpuId as u16: |value| value.get(), |bits| CpuId::new(bits);
 }
 
+/// Packs a struct of one integer as that: `pack_newtype!(Order(u64))`.
+#[macro_export]
+macro_rules! pack_newtype {
+    ($name:ident($integer:ty)) => {
+        impl $crate::sync::Pack for $name {
+            type Bits = $integer;
+            #[inline(always)]
+            fn pack(self) -> $integer {
+                self.0
+            }
+            #[inline(always)]
+            fn unpack(bits: $integer) -> Self {
+                Self(bits)
+            }
+        }
+    };
+}
+
 /// Packs an enum without fields into a `u8`: `pack_enum!(Class { Interactive, Normal })`. All variants must be named.
 #[macro_export]
 macro_rules! pack_enum {

@@ -4,8 +4,6 @@
 //! so on, and then those of the places that are free (Mao, Kohler and Morris 2012, "Cache craftiness for fast multicore
 //! key-value storage", section 4.6).
 
-use crate::sync::Pack;
-
 /// Entries that a block can have: one for each group of four bits but the lowest.
 pub(super) const ENTRIES: usize = 15;
 
@@ -116,17 +114,7 @@ const fn below(rank: usize) -> u64 {
     (1 << shift(rank)) - 1
 }
 
-impl Pack for Order {
-    type Bits = u64;
-    #[inline(always)]
-    fn pack(self) -> u64 {
-        self.0
-    }
-    #[inline(always)]
-    fn unpack(bits: u64) -> Self {
-        Self(bits)
-    }
-}
+crate::pack_newtype!(Order(u64));
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
