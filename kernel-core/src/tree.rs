@@ -12,7 +12,7 @@
 //! A tree has no memory of its own. Each node brings a block along when it is inserted, and takes one along when it is
 //! removed: one that the tree does not use then, not always the same. So a tree of n nodes has n blocks. It never needs
 //! more: all blocks have four entries but for the root, the last leaf and on each level the one that leads to the first
-//! node, which makes about n/3; and few nodes are not spread over more blocks than they are.
+//! node, which makes about n/3; and when few nodes are left, the first two leaves are joined.
 //!
 //! One more thing keeps the common operations short. A search begins at the first node and goes up from there, so the
 //! sum that is kept of a block *on the way from the root to the first node* is never looked at: it need not be right,

@@ -208,9 +208,10 @@ impl Prepared {
     }
 }
 
-/// Builds the queues of a case for so many operations, or more. Those that change the number of threads change it
-/// little in one queue, so there are many queues for many of these; few stay in a cache, as that of one CPU does.
-pub fn prepare(case: Case, operations: usize) -> Prepared {
+/// Builds the queues of a case for so many operations, or more. When one changes the number of threads, a queue has as
+/// many as the case says after half of its operations; for many of these there are many queues. Few stay in a cache, as
+/// that of one CPU does.
+fn prepare(case: Case, operations: usize) -> Prepared {
     let times = match case.operation {
         Operation::PickRequeue | Operation::PickRequeueMixed | Operation::EligiblePick => 512,
         Operation::Wake | Operation::Block | Operation::RemoveAny | Operation::WeightChange => case.threads.min(32),
