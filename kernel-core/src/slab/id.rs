@@ -20,7 +20,8 @@ const CHUNK_SHIFT: u32 = FREE_SHIFT + 4;
 
 /// The place of an entry in its slab. It says nothing about who lives there; intrusive links hold slots.
 ///
-/// Kept as it is looked up: the number of the chunk, from 1, in the highest four bits, the place in the chunk in the lowest 24.
+/// Kept as it is looked up: the number of the chunk, from 1, in the highest four bits, the place in the chunk in the
+/// lowest 24.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(transparent)]
 pub struct Slot(NonZeroU32);
