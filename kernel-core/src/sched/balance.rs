@@ -22,6 +22,8 @@ pub(super) const QUEUES_PER_LEVEL: usize = 8;
 const TIMERS_AT_ONCE: usize = 64;
 /// Threads that a search looks at.
 pub(super) const CANDIDATES: usize = 16;
+/// How often a search asks for locks that others have: a microsecond or two, longer than any is held by a CPU that runs.
+const PATIENCE: usize = 64;
 
 /// What an idle CPU found.
 pub(super) enum Search {
@@ -29,8 +31,6 @@ pub(super) enum Search {
     Found(Slot),
     /// Nobody waits who may run here.
     Nothing,
-    /// A queue was in use.
-    Contended,
     /// The bounds were reached and more may be waiting: to be tried again, with this round.
     GivenUp { next_round: u32 },
 }
@@ -40,8 +40,15 @@ struct Bound {
     candidates: usize,
     /// Candidates to leave out on each queue, since earlier searches have seen them.
     skip: usize,
-    contended: bool,
+    /// How often it still asks for a lock that somebody has.
+    patience: usize,
     given_up: bool,
+}
+
+impl Bound {
+    const fn new(skip: usize) -> Self {
+        Self { candidates: CANDIDATES, skip, patience: PATIENCE, given_up: false }
+    }
 }
 
 /// CPUs to look at on one level, best first.
@@ -75,7 +82,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
     /// Looks for a thread that waits elsewhere and may run on `thief`. `round`: how often it gave up before.
     pub(super) fn search(&self, thief: CpuId, this_round: u32) -> Search {
         let round = this_round as usize;
-        let mut bound = Bound { candidates: CANDIDATES, skip: round * CANDIDATES, contended: false, given_up: false };
+        let mut bound = Bound::new(round * CANDIDATES);
         for (level, ring) in self.domains.rings(thief).iter().enumerate() {
             let (waiting, words) = self.waiting.look(ring);
             let victims = self.victims(&waiting, round, |cpu| core::cmp::Reverse(self.published(cpu).lateness()));
@@ -89,35 +96,45 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
                 }
             }
         }
-        match (bound.contended, bound.given_up) {
-            (true, _) => Search::Contended,
-            (false, true) => Search::GivenUp { next_round: this_round.wrapping_add(1) },
+        match bound.given_up {
+            true => Search::GivenUp { next_round: this_round.wrapping_add(1) },
             // Nobody is left behind those that earlier rounds have seen: begin again from the front.
-            (false, false) if this_round != 0 => Search::GivenUp { next_round: 0 },
-            (false, false) => Search::Nothing,
+            false if this_round != 0 => Search::GivenUp { next_round: 0 },
+            false => Search::Nothing,
         }
     }
 
     /// Summons an idle CPU for somebody who waits on a queue near `cpu` and may run there, if there is one.
     pub(super) fn summon_for_waiters(&self, cpu: CpuId) {
-        let mut bound = Bound { candidates: CANDIDATES, skip: 0, contended: false, given_up: false };
+        let mut bound = Bound::new(0);
         for ring in self.domains.rings(cpu) {
             let lateness = |cpu| core::cmp::Reverse(self.published(cpu).lateness());
             let victims = self.victims(&self.waiting.among(ring), 0, lateness);
             for victim in victims.iter() {
-                let Some(queue) = self.try_lock(victim) else {
-                    bound.contended = true;
-                    continue;
-                };
+                let Some(queue) = self.lock_of(victim, &mut bound) else { continue };
                 let summoned = |_: &RunQueue, slot: Slot| self.kick_idle(&self.threads[slot].affinity(), victim);
                 if self.first_acceptable(&queue, &mut bound, summoned).is_some() {
                     return;
                 }
             }
         }
-        if bound.contended {
-            self.published(cpu).summon();
-            self.request(cpu, Requests::RESCHEDULE);
+    }
+
+    /// A queue's lock, if nobody has it for long. Otherwise its owner hears of it, whose next decision, a request away at
+    /// most while somebody waits there, summons an idle CPU instead: so nobody spins for a holder that was interrupted by
+    /// a hypervisor, and nobody who waits is forgotten.
+    fn lock_of(&self, victim: CpuId, bound: &mut Bound) -> Option<Guard<'_, H>> {
+        loop {
+            if let Some(queue) = self.try_lock(victim) {
+                return Some(queue);
+            }
+            if bound.patience == 0 {
+                self.hal().probe(Probe::SharedWrite { owner: Some(victim) });
+                self.published(victim).turn_away();
+                return None;
+            }
+            bound.patience -= 1;
+            relax();
         }
     }
 
@@ -134,16 +151,13 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         victims
     }
 
-    /// Takes the first acceptable thread from a queue, if nobody holds its lock.
+    /// Takes the first acceptable thread from a queue.
     fn take_from(&self, victim: CpuId, bound: &mut Bound, accepts: impl Fn(&RunQueue, Slot) -> bool) -> Option<Slot> {
         if bound.candidates == 0 {
             bound.given_up = true;
             return None;
         }
-        let Some(mut queue) = self.try_lock(victim) else {
-            bound.contended = true;
-            return None;
-        };
+        let mut queue = self.lock_of(victim, bound)?;
         // Its clock stands where it was published last.
         queue.bring_up_to_date(&self.threads, self.hal().now());
         let slot = self.first_acceptable(&queue, bound, accepts)?;
@@ -247,7 +261,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         is_victim: impl Fn(CpuId) -> bool,
         accepts: impl Fn(&RunQueue, Slot) -> bool,
     ) -> Option<Slot> {
-        let mut bound = Bound { candidates: CANDIDATES, skip: 0, contended: false, given_up: false };
+        let mut bound = Bound::new(0);
         self.domains.rings(mine.cpu).iter().find_map(|ring| {
             let victims = self.victims(&self.waiting.among(ring), round, &rank);
             victims

@@ -26,6 +26,8 @@ pub(super) struct Published {
     kicks_sent: AtomicU64,
     /// Not zero: somebody took this CPU out of the idle set so that it comes for work.
     summoned: AtomicU64,
+    /// How many looked for work in its queue and found it locked, since it last decided.
+    turned_away: AtomicU64,
 }
 
 impl Published {
@@ -37,6 +39,7 @@ impl Published {
             pace: AtomicU64::new(Pace::UNKNOWN.pack()),
             kicks_sent: AtomicU64::new(0),
             summoned: AtomicU64::new(0),
+            turned_away: AtomicU64::new(0),
         }
     }
 
@@ -61,6 +64,19 @@ impl Published {
     /// Whether it was summoned since it last asked. Only the CPU itself.
     pub(super) fn take_summons(&self) -> bool {
         self.summoned.load(Ordering::Acquire) != 0 && self.summoned.swap(0, Ordering::AcqRel) != 0
+    }
+
+    /// Somebody who looked for work found the CPU's queue locked, and leaves.
+    pub(super) fn turn_away(&self) {
+        self.turned_away.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many were turned away since it was last asked. Only the CPU itself.
+    pub(super) fn take_turned_away(&self) -> u32 {
+        match self.turned_away.load(Ordering::Relaxed) {
+            0 => 0,
+            _ => u32::try_from(self.turned_away.swap(0, Ordering::Relaxed)).unwrap_or(u32::MAX),
+        }
     }
 
     /// This CPU sends a kick.

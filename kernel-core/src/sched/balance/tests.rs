@@ -115,3 +115,47 @@ fn a_cpu_that_was_summoned_for_one_thread_and_found_another_passes_the_summons_o
         assert_eq!(machine.request_word(cpu(2)).is_pending(), summoned);
     }
 }
+
+/// What two CPUs do that find a queue locked which somebody waits in: one that goes idle, and one that was summoned for
+/// the waiter and has come by other work.
+#[test]
+fn a_cpu_that_finds_a_queue_locked_leaves_it_to_the_owner_to_summon_an_idle_one() {
+    for found_other_work in [false, true] {
+        let machine = FakeMachine::new(3);
+        let dispatcher: Dispatcher<FakeMachine> = Dispatcher::new(machine.clone(), Config::new(3)).unwrap();
+        let decide = |index: u16, decision: &dyn Fn() -> Next| {
+            machine.on(cpu(index), || {
+                let masked = machine.mask_interrupts();
+                let next = decision();
+                machine.restore_interrupts(masked);
+                next
+            })
+        };
+        let is_asked = |index: u16| machine.request_word(cpu(index)).is_pending();
+        if found_other_work {
+            assert_eq!(decide(2, &|| dispatcher.begin()), Next::Idle);
+        }
+        let first = decide(0, &|| {
+            let _ = dispatcher.begin();
+            wait_on(&dispatcher, cpu(0));
+            wait_on(&dispatcher, cpu(0));
+            dispatcher.lock(cpu(0)).unannounced = 0;
+            dispatcher.reconsider()
+        });
+        assert!(matches!(first, Next::Run(_)));
+        if found_other_work {
+            machine.on(cpu(1), || wait_on(&dispatcher, cpu(1)));
+            dispatcher.published(cpu(1)).summon();
+        }
+        let held = machine.on(cpu(0), || dispatcher.lock(cpu(0)));
+        let next = decide(1, &|| dispatcher.begin());
+        assert_eq!(matches!(next, Next::Run(_)), found_other_work);
+        assert!(!is_asked(1), "it does not ask itself again and again");
+        machine.on(cpu(0), || drop(held));
+        let idle = if found_other_work { 2 } else { 1 };
+        assert!(!is_asked(idle));
+        assert!(matches!(decide(0, &|| dispatcher.reconsider()), Next::Run(_)));
+        assert!(is_asked(idle), "the owner's next decision summons an idle CPU");
+        assert!(matches!(decide(idle, &|| dispatcher.serve(Requests::RESCHEDULE, &mut |_| ())), Next::Run(_)));
+    }
+}

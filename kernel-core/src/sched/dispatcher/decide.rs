@@ -261,6 +261,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         }
         self.publish(&mut queue);
         self.reprogram(&mut queue, now);
+        queue.unannounced = queue.unannounced.saturating_add(self.published(cpu).take_turned_away());
         if queue.unannounced != 0 {
             self.announce_waiters(&mut queue);
         }
@@ -279,7 +280,8 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         }
     }
 
-    /// Some have begun to wait here: kicks as many idle CPUs that may come for one, if there are any.
+    /// Some have begun to wait here, or some came for one in vain: kicks as many idle CPUs that may come for one, if there
+    /// are any.
     fn announce_waiters(&self, queue: &mut Guard<'_, H>) {
         let waiters = core::mem::take(&mut queue.unannounced).min(queue.tree.len() as u32);
         if waiters == 0 || self.idle.among(&CpuSet::ALL).is_empty() {
@@ -313,17 +315,12 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         // This search answers the summons, unless it finds another thread than the one it was for.
         let summoned = self.published(cpu).take_summons();
         let search = self.search(cpu, if summoned { 0 } else { round });
-        if summoned && matches!(search, Search::Found(_) | Search::Contended) {
+        if summoned && matches!(search, Search::Found(_)) {
             self.published(cpu).summon();
         }
         match search {
             Search::Found(slot) => self.bring_home(slot, cpu),
             Search::Nothing => None,
-            Search::Contended => {
-                // Somebody works on a queue that has waiters: look again before idling.
-                self.request(cpu, Requests::RESCHEDULE);
-                None
-            }
             Search::GivenUp { next_round } => {
                 let mut queue = self.lock(cpu);
                 queue.search_again = true;

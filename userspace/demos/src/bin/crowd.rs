@@ -1,0 +1,101 @@
+//! Two processes for each CPU wait at a gate until all have come. Then it opens, and they have more work than a few CPUs
+//! could do before the last of them is awake: so it is for the scheduler to spread them.
+//!
+//! What each CPU has run is in the kernel's accounts.
+#![no_std]
+#![no_main]
+
+use core::sync::atomic::{AtomicU32, Ordering};
+use demos::{
+    Findings,
+    child::{Child, End},
+    work,
+};
+use tessera_rt::{
+    CallError, Client,
+    client::{MemoryFactory, MemoryObject, ParkSpace, ProcessSpawner, copied},
+    generated::messages::SpawnParams,
+    ring, shared, start,
+};
+
+tessera_rt::entry!(main);
+
+/// Processes for each CPU.
+const EACH: u32 = 2;
+/// The most processes.
+const MOST: usize = 1024;
+/// Pieces of work for each process. All of them together take some hundred times as long as to wake one process, so that
+/// the first are still at it when hundreds have been woken.
+const WORK: u32 = 1600;
+
+fn main() -> i32 {
+    if start::argument(0) == Some("piece") {
+        return piece().map_or(1, |()| 0);
+    }
+    let mut findings = Findings::default();
+    findings.part("a crowd", run);
+    findings.exit_code()
+}
+
+/// Where all meet. Each word is slept on until it is 0.
+struct Gate {
+    absent: &'static AtomicU32,
+    closed: &'static AtomicU32,
+    space: u64,
+}
+
+impl Gate {
+    fn of(memory: &MemoryObject) -> Result<Self, CallError> {
+        let [absent, closed, ..] = shared::map(memory, 0, 4096)? else { unreachable!("a page has two words") };
+        Ok(Self { absent, closed, space: ParkSpace::granted()?.handle() })
+    }
+
+    fn wait_for(&self, word: &AtomicU32) -> Result<(), CallError> {
+        loop {
+            match word.load(Ordering::SeqCst) {
+                0 => return Ok(()),
+                seen => ring::current().park(self.space, word, seen, None)?,
+            };
+        }
+    }
+
+    fn wake_all(&self, word: &AtomicU32) -> Result<u32, CallError> {
+        ring::current().unpark(self.space, word, u32::MAX)
+    }
+}
+
+fn run(findings: &mut Findings) -> Result<(), CallError> {
+    let [memory] = MemoryFactory::granted()?.create(4096)?;
+    let gate = Gate::of(&MemoryObject::from_handle(memory))?;
+    let pieces = start::cpus() * EACH;
+    gate.absent.store(pieces, Ordering::SeqCst);
+    gate.closed.store(1, Ordering::SeqCst);
+    let params =
+        SpawnParams { binary: "crowd", name: "piece", arguments: "piece", class: 1, silent: 1, ..Default::default() };
+    let given = [("memory", copied(memory)), ("space", copied(gate.space))];
+    let mut children = [None; MOST];
+    for (instance, place) in (0..pieces).zip(&mut children) {
+        *place = Some(Child::start(ProcessSpawner::granted()?, &SpawnParams { instance, ..params }, &given)?);
+    }
+    gate.wait_for(gate.absent)?;
+    gate.closed.store(0, Ordering::SeqCst);
+    let woken = gate.wake_all(gate.closed)?;
+    findings.check(woken > 0, format_args!("{woken} slept at the gate"));
+    let mut ended = 0;
+    for child in children.into_iter().flatten() {
+        findings.equal("a piece's end", child.ended()?, End::Exit(0));
+        ended += 1;
+    }
+    findings.equal("pieces", ended, pieces);
+    Ok(())
+}
+
+fn piece() -> Result<(), CallError> {
+    let gate = Gate::of(&MemoryObject::granted()?)?;
+    if gate.absent.fetch_sub(1, Ordering::SeqCst) == 1 {
+        gate.wake_all(gate.absent)?;
+    }
+    gate.wait_for(gate.closed)?;
+    (0..WORK).for_each(|_| work());
+    Ok(())
+}
