@@ -19,6 +19,9 @@
 //! and the removal of the first node, which would change all of these and nothing else, has no sum to compute again.
 //! For the same reason these may have few entries: they are used up one by one. Everywhere else sums are exact.
 //!
+//! Each other leaf knows a node that contributes all that the others do, if it has one: its *witness*. Whoever comes with
+//! no more than that, and anybody else who leaves, changes no sum, and nothing is read to know it but the leaf.
+//!
 //! A search gives a [`Filter`] that uses the summaries to leave whole blocks out.
 //!
 //! Invariants: see [`Tree::check`]. Lock level: none of its own; the tree and its nodes' links belong to the owner of
@@ -34,7 +37,7 @@ mod reshape;
 use crate::slab::Slot;
 use at::At;
 use block::{Entry, FEW, Place};
-use order::ENTRIES;
+use order::{ENTRIES, Order};
 
 pub use block::Block;
 pub use check::TreeViolation;
@@ -88,9 +91,15 @@ impl Tree {
     /// As [`Tree::insert`], with the node looked up already.
     #[inline(always)]
     pub fn insert_node<N: Nodes>(&mut self, nodes: &N, slot: Slot, node: &N::Node) {
-        let (links, entry) = (N::links(node), entry(nodes, slot, node));
+        let links = N::links(node);
         debug_assert!(!links.is_linked(), "slot {} is in a tree already", slot.index());
         self.recycle(nodes, links.spare.get().unwrap_or(slot));
+        self.take_in(nodes, links, entry(nodes, slot, node));
+    }
+
+    /// A node that has lent its block gets its place.
+    #[inline(always)]
+    fn take_in<N: Nodes>(&mut self, nodes: &N, links: &Links, entry: Entry<N::Key, N::Summary>) {
         self.len += 1;
         let Some(last) = At::maybe(nodes, self.last_leaf) else { return self.plant(nodes, entry) };
         let order = last.block.order();
@@ -101,10 +110,10 @@ impl Tree {
         if order.len() == ENTRIES {
             return self.put(nodes, last, ENTRIES, entry);
         }
-        if !last.block.covers(before, entry.sum) {
+        let index = last.block.append(order, entry);
+        if !last.block.covers(before, entry.sum) && last.block.has_come(index, entry.sum) {
             last.add_up(nodes, entry.sum);
         }
-        let index = last.block.append(order, entry);
         links.leaf.set(Some(Place::new(last.slot, index)));
     }
 
@@ -124,10 +133,10 @@ impl Tree {
         if order.len() == ENTRIES {
             return self.put(nodes, leaf, rank, entry);
         }
-        if !leaf.block.covers(order.first(), entry.sum) {
+        let index = leaf.block.insert(rank, entry);
+        if leaf.block.has_come(index, entry.sum) {
             leaf.add_up(nodes, entry.sum);
         }
-        let index = leaf.block.insert(rank, entry);
         links.leaf.set(Some(Place::new(leaf.slot, index)));
     }
 
@@ -144,30 +153,42 @@ impl Tree {
     #[inline(always)]
     pub fn remove_node<N: Nodes>(&mut self, nodes: &N, slot: Slot, node: &N::Node) {
         let links = N::links(node);
-        let place = links.leaf.get().expect("only a node that is in the tree is removed");
-        let leaf: At<'_, N> = At::new(nodes, place.block());
+        self.let_go(nodes, slot, links);
+        links.spare.set(Some(self.take_unused(nodes)));
+    }
+
+    /// A node loses its place, and has not got a block back yet.
+    #[inline(always)]
+    fn let_go<N: Nodes>(&mut self, nodes: &N, slot: Slot, links: &Links) {
         self.len -= 1;
-        let is_first = slot.is(self.first);
-        let left = leaf.block.remove(if is_first { None } else { Some(place.index()) });
-        if is_first {
+        if slot.is(self.first)
+            && let Some(leaf) = At::maybe(nodes, self.first_leaf)
+        {
+            links.leaf.set(None);
+            let left = leaf.block.remove(None);
             self.first = leaf.block.slot(left.first());
+            return self.begins_with(nodes, leaf, left);
         }
+        let place = links.leaf.get().expect("only a node that is in the tree is removed");
+        links.leaf.set(None);
+        let leaf: At<'_, N> = At::new(nodes, place.block());
+        let left = leaf.block.remove(Some(place.index()));
         if leaf.slot.is(self.first_leaf) {
-            // It may have few; but where nodes are few, so must be blocks.
-            if left.len() == 0 || left.len() == 1 && self.len <= FEW_IN_ALL && !leaf.slot.is(self.root) {
-                self.mend(nodes, leaf, true);
-                self.first = self.look_for_first(nodes);
-            }
+            self.begins_with(nodes, leaf, left);
         } else if left.len() < FEW {
             self.mend(nodes, leaf, false);
-        } else {
-            let part = leaf.block.sum(place.index()).get();
-            if !leaf.block.covers(left.first(), part) {
-                leaf.sum_up(nodes, Some(part));
-            }
+        } else if leaf.block.has_left(place.index(), left) {
+            leaf.sum_up(nodes);
         }
-        links.leaf.set(None);
-        links.spare.set(Some(self.take_unused(nodes)));
+    }
+
+    /// These are left in the first leaf, which may have few; but where nodes are few, so must be blocks.
+    #[inline(always)]
+    fn begins_with<'a, N: Nodes>(&mut self, nodes: &'a N, leaf: At<'a, N>, left: Order) {
+        if left.len() == 0 || left.len() == 1 && self.len <= FEW_IN_ALL && !leaf.slot.is(self.root) {
+            self.mend(nodes, leaf, true);
+            self.first = self.look_for_first(nodes);
+        }
     }
 
     /// Moves a node of this tree to where it belongs after its key, or what it contributes to the summaries, has changed:
@@ -183,8 +204,8 @@ impl Tree {
                 self.first = leaf.block.slot(leaf.block.order().first());
             }
             None => {
-                self.remove_node(nodes, slot, node);
-                self.insert_node(nodes, slot, node);
+                self.let_go(nodes, slot, N::links(node));
+                self.take_in(nodes, N::links(node), entry(nodes, slot, node));
             }
         }
     }
@@ -197,7 +218,7 @@ impl Tree {
             let sum = nodes.summary(node);
             leaf.block.sum(place.index()).set(sum);
             leaf.add_up(nodes, sum);
-            leaf.sum_up(nodes, None);
+            leaf.sum_up(nodes);
         }
     }
 

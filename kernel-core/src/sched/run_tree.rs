@@ -76,13 +76,6 @@ impl Summary for Below {
         let earlier = if (self.0.wrapping_sub(other.0)).cast_signed() < 0 { self.0 } else { other.0 };
         Self(earlier | (self.0 | other.0) & Self::STEALABLE)
     }
-
-    #[inline(always)]
-    fn without(self, part: Self) -> Option<Self> {
-        // If it was not the earliest, somebody else is; whether anybody else may be stolen is another matter.
-        let is_earliest = (self.0 ^ part.0) & !Self::STEALABLE == 0;
-        if is_earliest { None } else { Some(Self(self.0 & !(part.0 & Self::STEALABLE))) }
-    }
 }
 
 /// The entities as nodes of the run trees of one policy.
@@ -185,20 +178,6 @@ mod tests {
             assert_eq!(one.and(other).earliest(), VirtualTime::from_nanos(u64::MAX - 3));
             assert_eq!(one.and(other).has_stealable(), stealable_early || stealable_late);
         }
-    }
-
-    #[test]
-    fn what_is_certain_without_a_part_is_what_the_others_have_in_common() {
-        let at = |nanoseconds, stealable| Below::new(VirtualTime::from_nanos(nanoseconds), stealable);
-        for part in [at(10, true), at(10, false), at(20, true), at(20, false), at(30, true)] {
-            for rest in [at(10, true), at(10, false), at(20, true), at(20, false)] {
-                let Some(certain) = part.and(rest).without(part) else { continue };
-                assert_eq!(rest.and(certain), rest, "{rest:?} after {part:?}");
-                assert_eq!(certain.earliest(), rest.earliest());
-            }
-        }
-        assert_eq!(at(10, true).without(at(20, false)), Some(at(10, true)));
-        assert_eq!(at(10, true).without(at(10, false)), None);
     }
 
     #[test]

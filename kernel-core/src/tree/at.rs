@@ -52,7 +52,7 @@ impl<'a, N: Nodes> At<'a, N> {
 
     /// What the block above says of this one.
     pub(super) fn as_entry(self) -> EntryOf<N> {
-        Entry { key: self.block.key(self.block.order().first()), slot: Some(self.slot), sum: self.block.total() }
+        Entry { key: self.block.key(self.block.order().first()), slot: Some(self.slot), sum: self.block.elect() }
     }
 
     /// Puts an entry in that was elsewhere, before the one that has this rank: what it leads to leads back here.
@@ -83,13 +83,12 @@ impl<'a, N: Nodes> At<'a, N> {
         }
     }
 
-    /// Somebody has left who contributed `part` to the sum here, or, if that is not said, anything: tells those above, until
-    /// it changes nothing there.
-    pub(super) fn sum_up(self, nodes: &'a N, part: Option<N::Summary>) {
+    /// Somebody has left: tells those above, until it changes nothing there.
+    pub(super) fn sum_up(self, nodes: &'a N) {
         let mut at = self;
         while let Some((above, place)) = at.above(nodes) {
             let kept = above.block.sum(place);
-            let Some(total) = at.block.total_below(kept.get(), part) else { return };
+            let Some(total) = at.block.elect_below(kept.get()) else { return };
             kept.set(total);
             at = above;
         }

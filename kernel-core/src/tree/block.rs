@@ -12,6 +12,9 @@ pub(super) const FEW: usize = 4;
 /// Neighbours of which one has fewer, and which have no more than these together, become one, in which there is room.
 pub(super) const JOINED: usize = ENTRIES * 2 / 3;
 
+/// No node of a leaf contributes all that the others do.
+const NOBODY: u8 = u8::MAX;
+
 /// Where an entry stands, as the node or the block keeps it that the entry leads to: the slot of the node that has the
 /// block, and in the bits that are free there the place in the block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,6 +63,8 @@ pub struct Block<K: Key, S: Summary + Default = ()> {
     pub(super) next_unused: QueueOwned<Option<Slot>>,
     order: QueueOwned<Order>,
     is_leaf: QueueOwned<bool>,
+    /// In a leaf that does not begin the tree: where a node stands that contributes all that the others do, or `NOBODY`.
+    witness: QueueOwned<u8>,
     slots: [QueueOwned<Option<Slot>>; ENTRIES],
     keys: [QueueOwned<K>; ENTRIES],
     sums: [QueueOwned<S>; ENTRIES],
@@ -81,6 +86,7 @@ impl<K: Key, S: Summary + Default> Default for Block<K, S> {
             above: QueueOwned::default(),
             next_unused: QueueOwned::default(),
             is_leaf: QueueOwned::default(),
+            witness: QueueOwned::default(),
             order: QueueOwned::new(Order::EMPTY),
             slots: core::array::from_fn(|_| QueueOwned::default()),
             keys: core::array::from_fn(|_| QueueOwned::default()),
@@ -164,28 +170,86 @@ impl<K: Key, S: Summary + Default> Block<K, S> {
     }
 
     /// The sum of all entries. For a block that has any.
-    #[inline(always)]
     pub(super) fn total(&self) -> S {
-        let order = self.order.get();
-        let first = self.sums[order.first()].get();
-        // No place is beyond the end; where the sum is nothing, neither is this then.
-        order.places_from(1).filter_map(|place| self.sums.get(place)).fold(first, |total, sum| total.and(sum.get()))
+        self.total_until(|_| false).0
     }
 
-    /// The sum of all entries, if it is not what it `was` before somebody left who contributed `part`, or, if that is not
-    /// said, anybody. For a block that has any entries.
-    #[inline(always)]
-    pub(super) fn total_below(&self, was: S, part: Option<S>) -> Option<S> {
-        let order = self.order.get();
-        let first = self.sums[order.first()].get();
-        let mut total = part.and_then(|part| was.without(part)).map_or(first, |certain| first.and(certain));
-        for sum in order.places_from(1).filter_map(|place| self.sums.get(place)) {
-            if total == was {
-                return None;
-            }
-            total = total.and(sum.get());
-        }
+    /// The same; finds the witness.
+    pub(super) fn elect(&self) -> S {
+        let (total, witness) = self.total_until(|_| false);
+        self.witness.set(witness);
+        total
+    }
+
+    /// As `elect`, if the sum is not what it `was` before somebody left. For a block that has any entries.
+    pub(super) fn elect_below(&self, was: S) -> Option<S> {
+        let (total, witness) = self.total_until(|total| total == was);
+        self.witness.set(witness);
         if total == was { None } else { Some(total) }
+    }
+
+    /// The sum of the first entries, until it is `enough`, and which of them is the witness of that.
+    #[inline(always)]
+    fn total_until(&self, enough: impl Fn(S) -> bool) -> (S, u8) {
+        let order = self.order.get();
+        let mut witness = order.first() as u8;
+        let mut total = self.sums[order.first()].get();
+        // No place is beyond the end; where the sum is nothing, neither is this then.
+        for (place, sum) in order.places_from(1).filter_map(|place| Some((place, self.sums.get(place)?))) {
+            if enough(total) {
+                break;
+            }
+            let (sum, before) = (sum.get(), total);
+            total = total.and(sum);
+            if total != before {
+                witness = if total == sum { place as u8 } else { NOBODY };
+            }
+        }
+        (total, witness)
+    }
+
+    /// Who stands there is the witness, or nobody is.
+    #[inline(always)]
+    fn set_witness(&self, place: usize, is_one: bool) {
+        self.witness.set(if is_one { place as u8 } else { NOBODY });
+    }
+
+    /// What the witness of this leaf contributes, if there is one.
+    #[inline(always)]
+    fn witnessed(&self) -> Option<S> {
+        self.sums.get(usize::from(self.witness.get())).map(QueueOwned::get)
+    }
+
+    /// Whether the witness of this leaf is none, or stands in it and contributes as much as all.
+    pub(super) fn is_witness_right(&self) -> bool {
+        let is_here = self.order.get().places_from(0).any(|place| place == usize::from(self.witness.get()));
+        self.witnessed().is_none_or(|all| is_here && all == self.total())
+    }
+
+    /// Somebody has come to this place: answers whether the sum of the leaf is another one now.
+    #[inline(always)]
+    pub(super) fn has_come(&self, place: usize, sum: S) -> bool {
+        let witnessed = self.witnessed();
+        if witnessed.is_some_and(|all| all == sum || all.and(sum) == all) {
+            return false;
+        }
+        self.set_witness(place, witnessed.is_some_and(|all| sum.and(all) == sum));
+        true
+    }
+
+    /// Somebody has left this place of the leaf, and others are there, in this order: answers whether the sum may be
+    /// another one now.
+    #[inline(always)]
+    pub(super) fn has_left(&self, place: usize, others: Order) -> bool {
+        let witness = usize::from(self.witness.get());
+        if witness != place {
+            return witness == usize::from(NOBODY);
+        }
+        // Often many contribute the same.
+        let first = others.first();
+        let is_another = self.covers(first, self.sums[place].get());
+        self.set_witness(first, is_another);
+        !is_another
     }
 
     /// Whether the entry in this place contributes all of `sum` as well: then no sum of more than this entry changes when

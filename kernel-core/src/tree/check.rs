@@ -101,6 +101,9 @@ impl<'a, N: Nodes> Walk<'a, N> {
         if len < least {
             return Err(TreeViolation::Few(at.slot));
         }
+        if block.is_leaf() && !leads_to_first && !block.is_witness_right() {
+            return Err(TreeViolation::Summary(at.slot));
+        }
         if block.is_leaf() && *self.leaf_depth.get_or_insert(depth) != depth {
             return Err(TreeViolation::Depth(at.slot));
         }

@@ -13,11 +13,6 @@ impl<K: Ord + Pack + Default> Key for K {}
 pub trait Summary: Pack + PartialEq {
     /// The summary of both sets together. Associative, commutative, and `x.and(x) == x`.
     fn and(self, other: Self) -> Self;
-
-    /// What is certain of a set with this summary after somebody has left it who contributed `part`. May know nothing.
-    fn without(self, _part: Self) -> Option<Self> {
-        None
-    }
 }
 
 impl Summary for () {

@@ -74,7 +74,7 @@ impl Tree {
                 above.add_up(nodes, entry.sum);
             }
             if kept < ENTRIES {
-                above.block.sum(place).set(at.block.total());
+                above.block.sum(place).set(at.block.elect());
             }
             self.put(nodes, above, above.block.order().rank(place) + 1, behind.as_entry());
         } else {
@@ -100,13 +100,13 @@ impl Tree {
         let (Some((_, of_left)), Some((_, of_right))) = (left.above(nodes), right.above(nodes)) else { return };
         if left.block.len() + right.block.len() <= JOINED {
             (0..right.block.len()).for_each(|rank| left.adopt_last(nodes, right.block.entry(rank)));
-            above.block.sum(of_left).set(left.block.total());
+            above.block.sum(of_left).set(left.block.elect());
             self.unhook(nodes, right, above, of_right, leads_to_first);
         } else if !leads_to_first {
             even_out(nodes, left, right);
-            above.block.sum(of_left).set(left.block.total());
+            above.block.sum(of_left).set(left.block.elect());
             above.block.describe(of_right, right.as_entry());
-            above.sum_up(nodes, None);
+            above.sum_up(nodes);
         }
     }
 
@@ -124,7 +124,7 @@ impl Tree {
         if left.len() < FEW {
             self.mend(nodes, above, leads_to_first);
         } else if !leads_to_first {
-            above.sum_up(nodes, None);
+            above.sum_up(nodes);
         }
         let root = || At::<'a, N>::maybe(nodes, self.root);
         if at.slot.is(self.first_leaf) {
