@@ -66,16 +66,17 @@ impl Published {
         self.summoned.load(Ordering::Acquire) != 0 && self.summoned.swap(0, Ordering::AcqRel) != 0
     }
 
-    /// Somebody who looked for work found the CPU's queue locked, and leaves.
+    /// Somebody who looked for work found the CPU's queue locked, and leaves. Whoever hears of it sees it in the idle set,
+    /// if it entered that before.
     pub(super) fn turn_away(&self) {
-        self.turned_away.fetch_add(1, Ordering::Relaxed);
+        self.turned_away.fetch_add(1, Ordering::Release);
     }
 
     /// How many were turned away since it was last asked. Only the CPU itself.
     pub(super) fn take_turned_away(&self) -> u32 {
         match self.turned_away.load(Ordering::Relaxed) {
             0 => 0,
-            _ => u32::try_from(self.turned_away.swap(0, Ordering::Relaxed)).unwrap_or(u32::MAX),
+            _ => u32::try_from(self.turned_away.swap(0, Ordering::Acquire)).unwrap_or(u32::MAX),
         }
     }
 
