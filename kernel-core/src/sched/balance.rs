@@ -22,7 +22,8 @@ pub(super) const QUEUES_PER_LEVEL: usize = 8;
 const TIMERS_AT_ONCE: usize = 64;
 /// Threads that a search looks at.
 pub(super) const CANDIDATES: usize = 16;
-/// How often a search asks for locks that others have: a microsecond or two, longer than any is held by a CPU that runs.
+/// How often a search asks again for locks that others have: some thousand cycles, to outlast a holder that runs, and not
+/// one that a hypervisor has stopped.
 const PATIENCE: usize = 64;
 
 /// What an idle CPU found.

@@ -1,5 +1,5 @@
-//! Two processes for each CPU wait at a gate until all have come. Then it opens, and they have more work than a few CPUs
-//! could do before the last of them is awake: so it is for the scheduler to spread them.
+//! Two processes for each CPU wait at a gate until all have come. Then it opens, and all of them have work: it is for the
+//! scheduler to spread them.
 //!
 //! What each CPU has run is in the kernel's accounts.
 #![no_std]
@@ -24,8 +24,8 @@ tessera_rt::entry!(main);
 const EACH: u32 = 2;
 /// The most processes.
 const MOST: usize = 1024;
-/// Pieces of work for each process. All of them together take some hundred times as long as to wake one process, so that
-/// the first are still at it when hundreds have been woken.
+/// Pieces of work for each process: tens of milliseconds under emulation, so that the first are still at it when hundreds
+/// have been woken.
 const WORK: u32 = 1600;
 
 fn main() -> i32 {
