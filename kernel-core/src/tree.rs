@@ -5,14 +5,14 @@
 //! least eligible time, whether anybody among them may be stolen). An entity with several `Links` can be in several
 //! trees. Equal keys stay in order of insertion, the first node is known, and nothing allocates.
 //!
-//! Nodes stand in leaves of 4 to 15, in order, and leaves below blocks of as many. So insertion, removal of any node
+//! Nodes stand in leaves of 3 to 15, in order, and leaves below blocks of as many. So insertion, removal of any node
 //! and searches take O(log n) steps at worst, each of which looks at one block and at no other node; at the ends, where
 //! a run queue takes those who are next and puts those who have had their turn, constantly many on average.
 //!
 //! A tree has no memory of its own. Each node brings a block along when it is inserted, and takes one along when it is
 //! removed: one that the tree does not use then, not always the same. So a tree of n nodes has n blocks. It never needs
-//! more: all blocks have four entries but for the root, the last leaf and on each level the one that leads to the first
-//! node, which makes about n/3; and when few nodes are left, the first two leaves are joined.
+//! more: all blocks have three entries but for the root, the last leaf and on each level the one that leads to the first
+//! node, which makes about n/2; and when few nodes are left, the first two leaves are joined.
 //!
 //! One more thing keeps the common operations short. A search begins at the first node and goes up from there, so the
 //! sum that is kept of a block *on the way from the root to the first node* is never looked at: it need not be right,

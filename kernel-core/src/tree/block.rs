@@ -8,7 +8,7 @@ use core::fmt;
 use core::num::NonZeroU32;
 
 /// Entries that a block has at least, unless it is the root or the last leaf or leads to the first node.
-pub(super) const FEW: usize = 4;
+pub(super) const FEW: usize = 3;
 /// Neighbours of which one has fewer, and which have no more than these together, become one, in which there is room.
 pub(super) const JOINED: usize = ENTRIES * 2 / 3;
 

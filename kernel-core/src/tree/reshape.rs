@@ -1,5 +1,5 @@
-//! How the tree changes shape: a block that is full gives half of its entries to a new one behind it, one with few is
-//! joined with a neighbour or gets some of its entries. What changes in a block may so change the one above, and so on
+//! How the tree changes shape: a block that is full gives those behind a newcomer to a new one, one with few is joined with
+//! a neighbour or gets some of its entries. What changes in a block may so change the one above, and so on
 //! to the root.
 
 use super::Tree;
@@ -57,14 +57,15 @@ impl Tree {
             return at.adopt(nodes, rank, entry);
         }
         let behind = self.begin_block(nodes, at.block.is_leaf());
-        // Nodes that come one behind the other fill whole leaves.
+        // Who comes is often followed by others that belong just behind: the threads of one weight, by their deadlines. So
+        // blocks end where somebody comes, and are filled by those who follow; with nobody behind, the next one begins.
         let is_last_leaf = at.slot.is(self.last_leaf);
-        let kept = if is_last_leaf && rank == ENTRIES { ENTRIES } else { ENTRIES.div_ceil(2) };
+        let kept = if is_last_leaf && rank == ENTRIES { ENTRIES } else { rank.clamp(FEW - 1, ENTRIES - FEW + 1) };
         (kept..ENTRIES).for_each(|rank| behind.adopt_last(nodes, at.block.entry(rank)));
         at.block.cut(kept);
-        match rank.checked_sub(kept) {
-            Some(rank) => behind.adopt(nodes, rank, entry),
-            None => at.adopt(nodes, rank, entry),
+        match rank <= ENTRIES - FEW {
+            true => at.adopt(nodes, rank, entry),
+            false => behind.adopt(nodes, rank - kept, entry),
         }
         if is_last_leaf {
             self.last_leaf = Some(behind.slot);
@@ -99,9 +100,16 @@ impl Tree {
         let Some((left, right)) = behind.or_else(before) else { return };
         let (Some((_, of_left)), Some((_, of_right))) = (left.above(nodes), right.above(nodes)) else { return };
         if left.block.len() + right.block.len() <= JOINED {
-            (0..right.block.len()).for_each(|rank| left.adopt_last(nodes, right.block.entry(rank)));
-            above.block.sum(of_left).set(left.block.elect());
-            self.unhook(nodes, right, above, of_right, leads_to_first);
+            // Each entry that moves is a write to whom it leads to: the fewer do.
+            let (gone, of_gone, stays, of_stays) = if left.block.len() < right.block.len() {
+                (0..left.block.len()).rev().for_each(|rank| right.adopt(nodes, 0, left.block.entry(rank)));
+                (left, of_left, right, of_right)
+            } else {
+                (0..right.block.len()).for_each(|rank| left.adopt_last(nodes, right.block.entry(rank)));
+                (right, of_right, left, of_left)
+            };
+            above.block.describe(of_stays, stays.as_entry());
+            self.unhook(nodes, gone, above, of_gone, leads_to_first);
         } else if !leads_to_first {
             even_out(nodes, left, right);
             above.block.sum(of_left).set(left.block.elect());

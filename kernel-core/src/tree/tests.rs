@@ -83,8 +83,8 @@ fn the_check_finds_ends_that_are_others_and_blocks_that_are_lost() {
 /// Whichever order they come in, and whichever few of them stay.
 #[test]
 fn no_order_makes_the_tree_deep() {
-    // At least one more block than leads to the first node is below the root, and has four entries, as all below it.
-    let deepest = |len: usize| 2 + (len.max(4) as f64).log(FEW as f64) as usize;
+    // At least one more block than leads to the first node is below the root, and has `FEW` entries, as all below it.
+    let deepest = |len: usize| 2 + (len.max(FEW) as f64).log(FEW as f64) as usize;
     let scattered = |index: u32| index.wrapping_mul(2_654_435_769) >> 20;
     for order in [|index| index, |index| 4096 - index, scattered, |index: u32| index % 2 * 5000 + index] {
         let (nodes, mut tree) = filled((0..4096).map(order));
@@ -99,6 +99,31 @@ fn no_order_makes_the_tree_deep() {
         assert!(tree.is_empty());
         assert_eq!(tree.check(&nodes), Ok(()));
     }
+}
+
+/// As threads of a few weights do, each behind the others of its own.
+#[test]
+fn those_who_line_up_at_a_few_places_fill_their_leaves() {
+    const PLACES: u32 = 5;
+    let (nodes, tree) = filled((0..5000).map(|index| index % PLACES * 10_000 + index));
+    let unused = core::iter::successors(tree.unused, |unused| nodes.0[unused.index() as usize].1.next_unused.get());
+    let blocks = tree.len() - tree.spare.into_iter().chain(unused).count();
+    // As many as there are with thirteen entries each, at all levels, and at each place one that is not full yet.
+    assert!(blocks <= 5000 / 12 + PLACES as usize, "{blocks} blocks");
+}
+
+#[test]
+fn of_two_leaves_that_become_one_the_fewer_nodes_move() {
+    let place = |nodes: &Keyed, index: u32| nodes.0[index as usize].0.leaf.get();
+    // Three full leaves. Of the third one seven nodes are left, then of the second one two.
+    let (nodes, mut tree) = filled(0..45);
+    (37..45).for_each(|index| tree.remove(&nodes, Slot::new(index)));
+    let places = |nodes: &Keyed| (30..37).map(|index| place(nodes, index)).collect::<Vec<_>>();
+    let before = places(&nodes);
+    (15..28).for_each(|index| tree.remove(&nodes, Slot::new(index)));
+    assert_eq!(places(&nodes), before);
+    assert_eq!(place(&nodes, 28).map(Place::block), before[0].map(Place::block));
+    assert_eq!(tree.check(&nodes), Ok(()));
 }
 
 #[test]
