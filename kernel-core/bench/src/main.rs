@@ -1,17 +1,17 @@
-//! `bench-table TARGET-FOLDER`: what the last runs of `instructions` and `time` found, as one table.
+//! `bench-table TARGET-FOLDER ROUNDS`: what the last run of `instructions` and so many runs of `time` found, as one table.
 //!
 //! Instructions are exact and the same everywhere for one compiler. Times are given only as a ratio to `axsched`'s in the
-//! same run: below 1 is faster.
+//! same run, of which the median of all runs is shown: below 1 is faster.
 
 use anyhow::{Context, Result, bail};
 use kernel_core_bench::{Case, Operation, SIZES, Subject, cases, prepare_count};
 use serde_json::Value;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match print(std::env::args_os().nth(1).map(PathBuf::from)) {
+    match print(&std::env::args().skip(1).collect::<Vec<_>>()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -20,9 +20,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn print(folder: Option<PathBuf>) -> Result<()> {
-    let Some(folder) = folder else { bail!("usage: bench-table TARGET-FOLDER") };
-    let instructions = Instructions::read(&folder)?;
+fn print(arguments: &[String]) -> Result<()> {
+    let [folder, rounds] = arguments else { bail!("usage: bench-table TARGET-FOLDER ROUNDS") };
+    let (folder, rounds) = (Path::new(folder), rounds.parse().with_context(|| format!("{rounds} is no number"))?);
+    let instructions = Instructions::read(folder)?;
     println!(
         "Instructions per operation (Callgrind), and time as a ratio to axsched-cfs in the same run (criterion):\n"
     );
@@ -37,12 +38,10 @@ fn print(folder: Option<PathBuf>) -> Result<()> {
             for subject in Subject::ALL {
                 print!("{:>13}", instructions.per_operation(Case { operation, subject, threads })?);
             }
-            let time = |subject| time(&folder, Case { operation, subject, threads });
-            let peer = time(Subject::AxschedCfs);
             for subject in [Subject::Wfq, Subject::Eevdf, Subject::Map, Subject::TreeAlone] {
-                match (time(subject), &peer) {
-                    (Ok(own), Ok(peer)) => print!("{:>12.2}", own / peer),
-                    _ => print!("{:>12}", "-"),
+                match relative_time(folder, rounds, Case { operation, subject, threads })? {
+                    Some(ratio) => print!("{ratio:>12.2}"),
+                    None => print!("{:>12}", "-"),
                 }
             }
             println!();
@@ -85,11 +84,20 @@ impl Instructions {
     }
 }
 
-/// Nanoseconds per operation.
-fn time(folder: &Path, case: Case) -> Result<f64> {
+/// The time of a case by that of the first peer: the median of the ratios of all rounds.
+fn relative_time(folder: &Path, rounds: usize, case: Case) -> Result<Option<f64>> {
+    let peer = Case { subject: Subject::AxschedCfs, ..case };
+    let ratio = |round| Ok(time(folder, round, case)? / time(folder, round, peer)?);
+    let mut ratios = (0..rounds).map(ratio).collect::<Result<Vec<_>>>()?;
+    ratios.sort_by(f64::total_cmp);
+    Ok(ratios.get(rounds / 2).copied())
+}
+
+/// Nanoseconds per operation in one round.
+fn time(folder: &Path, round: usize, case: Case) -> Result<f64> {
     let (group, function) = (case.operation.name(), case.subject.name());
-    let estimates = folder.join("criterion").join(group).join(format!("{function}_{}", case.threads));
-    let estimates = read(&estimates.join("new/estimates.json"))?;
+    let of_case = folder.join("criterion").join(group).join(format!("{function}_{}", case.threads));
+    let estimates = read(&of_case.join(format!("round-{round}/estimates.json")))?;
     estimates["median"]["point_estimate"].as_f64().with_context(|| format!("{case} has no estimate"))
 }
 
