@@ -17,10 +17,14 @@ use super::session::{self, Ending, Limits, Outcome};
 /// How long the probe boot may take.
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
 
+/// The most virtual CPUs that get a host thread each. QEMU's threads spin for each other where they come to new code at
+/// once, also for one that the host has stopped: hundreds of them on a few CPUs do so for minutes.
+const MOST_HOST_THREADS: u32 = 64;
+
 /// How the guest's instructions are executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accelerator {
-    /// Translated, one host thread for each virtual CPU.
+    /// Translated: a host thread for each virtual CPU, or one on which very many take turns.
     Tcg,
     /// Translated on one host thread, one instruction per nanosecond of virtual time: every run is the same.
     Counted,
@@ -29,13 +33,14 @@ pub enum Accelerator {
 }
 
 impl Accelerator {
-    pub(super) const fn arguments(self, machine: Machine) -> &'static [&'static str] {
-        match (self, machine) {
-            (Self::Tcg, _) => &["-accel", "tcg,thread=multi"],
-            (Self::Counted, _) => {
+    pub(super) const fn arguments(self, cpus: u32) -> &'static [&'static str] {
+        match self {
+            Self::Tcg if cpus > MOST_HOST_THREADS => &["-accel", "tcg,thread=single"],
+            Self::Tcg => &["-accel", "tcg,thread=multi"],
+            Self::Counted => {
                 &["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-rtc", "base=2026-01-01,clock=vm"]
             }
-            (Self::Kvm, _) => &["-accel", "kvm"],
+            Self::Kvm => &["-accel", "kvm"],
         }
     }
 

@@ -178,7 +178,7 @@ impl Launch {
                 add(&["-machine", &board, "-semihosting-config", "enable=on,target=native"]);
             }
         }
-        add(self.accelerator.arguments(self.machine));
+        add(self.accelerator.arguments(self.cpus));
         add(&["-cpu", self.cpu_model.as_deref().unwrap_or(self.accelerator.cpu_model(self.machine))]);
         add(&["-smp", &self.cpus.to_string(), "-m", &self.memory_mib.to_string()]);
         if self.memory_mib > LARGE_MEMORY_MIB {
@@ -229,6 +229,15 @@ mod tests {
             "-initrd image",
         ] {
             assert!(line.contains(part), "{part} in {line}");
+        }
+    }
+
+    #[test]
+    fn very_many_cpus_take_turns_on_one_host_thread() {
+        let mut launch = Launch::new(Machine::Q35, "q35".into());
+        for (cpus, thread) in [(64, "multi"), (65, "single"), (288, "single")] {
+            launch.cpus = cpus;
+            assert!(line(&launch).contains(&format!("-accel tcg,thread={thread} ")), "{cpus}: {}", line(&launch));
         }
     }
 
