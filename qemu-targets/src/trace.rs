@@ -88,13 +88,25 @@ impl TraceLog {
 struct Stream {
     trace: Trace,
     threads: BTreeMap<u64, ThreadIndex>,
-    /// By CPU: whether a slice is open, and how many wait.
-    cpus: Vec<(bool, usize)>,
+    cpus: Vec<Cpu>,
+}
+
+/// What is known of a CPU at the present point of the stream.
+#[derive(Clone, Debug, Default)]
+struct Cpu {
+    /// Whether a slice is open.
+    is_open: bool,
+    /// The thread that it runs or, during an interrupt or a switch, ran last, as far as that can still run.
+    current: Option<u64>,
+    /// How many wait on its queue.
+    waiting: usize,
+    /// How many were runnable when that was last told.
+    told: usize,
 }
 
 impl Stream {
     fn new(cpus: usize) -> Self {
-        Self { trace: Trace::new(cpus), threads: BTreeMap::new(), cpus: vec![(false, 0); cpus] }
+        Self { trace: Trace::new(cpus), threads: BTreeMap::new(), cpus: vec![Cpu::default(); cpus] }
     }
 
     fn take(&mut self, cpu: CpuId, TraceEvent(at, what, thread, on, from, waiting): TraceEvent) {
@@ -103,14 +115,21 @@ impl Stream {
             Traced::Run | Traced::Interrupt | Traced::Idle => {
                 self.end(at, cpu);
                 if what == Traced::Run {
-                    let thread = self.thread(thread);
-                    self.set_open(cpu, true);
-                    self.trace.events.push(Event::Begin { at, cpu, thread });
+                    let index = self.thread(thread);
+                    self.trace.events.push(Event::Begin { at, cpu, thread: index });
+                }
+                if let Some(state) = self.cpus.get_mut(cpu.index()) {
+                    state.is_open = what == Traced::Run;
+                    state.current = match what {
+                        Traced::Run => Some(thread),
+                        Traced::Interrupt => state.current,
+                        _ => None,
+                    };
                 }
                 self.wait(at, cpu, waiting as usize);
             }
-            Traced::Block => self.mark(at, cpu, thread, Mark::Blocks),
-            Traced::Exit => self.mark(at, cpu, thread, Mark::Ends),
+            Traced::Block => self.leave(at, cpu, thread, Mark::Blocks),
+            Traced::Exit => self.leave(at, cpu, thread, Mark::Ends),
             Traced::Start | Traced::Wake | Traced::Fire => {
                 let thread = self.thread(thread);
                 let waker = match what {
@@ -123,7 +142,7 @@ impl Stream {
             }
             Traced::Move => {
                 self.mark(at, on, thread, Mark::Moves { from });
-                let left = self.cpus.get(from.index()).map_or(0, |(_, waiting)| waiting.saturating_sub(1));
+                let left = self.cpus.get(from.index()).map_or(0, |state| state.waiting.saturating_sub(1));
                 self.wait(at, from, left);
                 self.wait(at, on, waiting as usize);
             }
@@ -141,23 +160,29 @@ impl Stream {
         self.trace.events.push(Event::Mark { at, cpu, thread, mark });
     }
 
-    fn set_open(&mut self, cpu: CpuId, open: bool) {
-        if let Some((is_open, _)) = self.cpus.get_mut(cpu.index()) {
-            *is_open = open;
+    /// A thread cannot run any more. One that ends need not be the one that its CPU runs.
+    fn leave(&mut self, at: Instant, cpu: CpuId, thread: u64, mark: Mark) {
+        self.mark(at, cpu, thread, mark);
+        if let Some(state) = self.cpus.get_mut(cpu.index()) {
+            state.current.take_if(|current| *current == thread);
+            let waiting = state.waiting;
+            self.wait(at, cpu, waiting);
         }
     }
 
     fn end(&mut self, at: Instant, cpu: CpuId) {
-        if self.cpus.get(cpu.index()).is_some_and(|(is_open, _)| *is_open) {
-            self.set_open(cpu, false);
+        if self.cpus.get(cpu.index()).is_some_and(|state| state.is_open) {
             self.trace.events.push(Event::End { at, cpu });
         }
     }
 
-    fn wait(&mut self, at: Instant, cpu: CpuId, threads: usize) {
-        if let Some((_, waiting)) = self.cpus.get_mut(cpu.index()).filter(|(_, waiting)| *waiting != threads) {
-            *waiting = threads;
-            self.trace.events.push(Event::Waiting { at, cpu, threads });
+    /// So many wait on a CPU's queue from now on.
+    fn wait(&mut self, at: Instant, cpu: CpuId, waiting: usize) {
+        let Some(state) = self.cpus.get_mut(cpu.index()) else { return };
+        state.waiting = waiting;
+        let threads = waiting + usize::from(state.current.is_some());
+        if std::mem::replace(&mut state.told, threads) != threads {
+            self.trace.events.push(Event::Runnable { at, cpu, threads });
         }
     }
 }
@@ -195,16 +220,37 @@ mod tests {
         assert_eq!(trace.threads, ["early.0", "late.0"]);
         let expected = [
             Event::Begin { at: at(5), cpu: boot, thread: early },
+            Event::Runnable { at: at(5), cpu: boot, threads: 1 },
             Event::Wake { at: at(30), thread: late, waker: Waker::Thread(boot) },
-            Event::Waiting { at: at(30), cpu: other, threads: 1 },
+            Event::Runnable { at: at(30), cpu: other, threads: 1 },
             Event::Begin { at: at(35), cpu: other, thread: late },
-            Event::Waiting { at: at(35), cpu: other, threads: 0 },
             Event::Mark { at: at(40), cpu: boot, thread: early, mark: Mark::Blocks },
+            Event::Runnable { at: at(40), cpu: boot, threads: 0 },
             Event::End { at: at(40), cpu: boot },
         ];
         assert_eq!(trace.events, expected);
         let slices: Vec<_> = trace.slices().map(|slice| (slice.thread, slice.begin, slice.end)).collect();
         assert_eq!(slices, [(early, at(5), at(40)), (late, at(35), at(50))]);
+    }
+
+    /// When, on which CPU and how many.
+    fn runnable(trace: &Trace) -> Vec<(u64, usize, usize)> {
+        let counts = trace.events.iter().filter_map(|event| match event {
+            Event::Runnable { at, cpu, threads } => Some((at.as_nanos(), cpu.index(), *threads)),
+            _ => None,
+        });
+        counts.collect()
+    }
+
+    #[test]
+    fn the_running_thread_is_runnable_until_it_blocks_or_ends_an_interrupt_changes_nothing() {
+        let log = log(&[
+            r#"{"tessera":"trace","cpu":0,"events":[[1,"start",7,0,0,1],[2,"start",8,0,0,2],[3,"run",7,0,0,1]]}"#,
+            r#"{"tessera":"trace","cpu":0,"events":[[5,"interrupt",0,0,0,1],[6,"run",8,0,0,1]]}"#,
+            r#"{"tessera":"trace","cpu":0,"events":[[7,"block",8,0,0,1],[7,"run",7,0,0,0],[8,"exit",9,0,0,0]]}"#,
+            r#"{"tessera":"trace","cpu":0,"events":[[9,"exit",7,0,0,0],[9,"idle",0,0,0,0]]}"#,
+        ]);
+        assert_eq!(runnable(&log.trace(10)), [(1, 0, 1), (2, 0, 2), (7, 0, 1), (9, 0, 0)]);
     }
 
     #[test]
@@ -214,11 +260,7 @@ mod tests {
             r#"{"tessera":"trace","cpu":1,"events":[[3,"move",8,1,0,1]]}"#,
         ]);
         let trace = log.trace(9);
-        let waits = trace.events.iter().filter_map(|event| match event {
-            Event::Waiting { at, cpu, threads } => Some((at.as_nanos(), cpu.index(), *threads)),
-            _ => None,
-        });
-        assert_eq!(waits.collect::<Vec<_>>(), [(1, 0, 1), (2, 0, 2), (3, 0, 1), (3, 1, 1)]);
+        assert_eq!(runnable(&trace), [(1, 0, 1), (2, 0, 2), (3, 0, 1), (3, 1, 1)]);
         assert_eq!(trace.threads, ["thread 0x7", "thread 0x8"]);
     }
 

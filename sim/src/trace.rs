@@ -1,4 +1,4 @@
-//! What happened, as a plain stream of events: slices, wake-ups and how many wait.
+//! What happened, as a plain stream of events: slices, wake-ups and how many are runnable.
 //!
 //! The simulator records it; a booted kernel's rings are turned into one too (`cargo xtask run --trace`). [`chrome`] writes it for Perfetto and
 //! Chrome, [`crate::plot`] draws it. Events come in order of time; those of one CPU alternate between the beginning and
@@ -88,8 +88,9 @@ pub enum Event {
         /// What.
         mark: Mark,
     },
-    /// So many wait on a CPU's queue from now on.
-    Waiting {
+    /// So many are runnable on a CPU from now on: the thread that it runs, or whose time an interrupt or a switch takes,
+    /// and those that wait on its queue.
+    Runnable {
         /// When.
         at: Instant,
         /// Where.
@@ -150,7 +151,7 @@ impl Trace {
                 let (begin, thread) = open.get_mut(cpu.index())?.take()?;
                 (begin < at).then_some(Slice { thread, cpu, begin, end: at })
             }
-            Event::Wake { .. } | Event::Mark { .. } | Event::Waiting { .. } => None,
+            Event::Wake { .. } | Event::Mark { .. } | Event::Runnable { .. } => None,
         })
     }
 }

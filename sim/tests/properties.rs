@@ -164,18 +164,37 @@ fn another_seed_is_another_noise() {
 }
 
 #[test]
-fn a_trace_has_arrows_from_wakers_and_counters_of_those_who_wait() {
+fn a_trace_has_arrows_from_wakers_and_counters_of_the_runnable() {
     let text = r#"{"global": {"duration": 0.1, "tessera": {"cpus": 1}}, "tasks": {
         "a": {"run": 1000, "resume": "b"}, "b": {"suspend", "run": 100}, "hog": {"run": 1000}}}"#;
     let outcome = common::run(text, Policy::Eevdf);
     let trace = outcome.trace.expect("it was recorded");
-    assert!(trace.events.iter().any(|event| matches!(event, Event::Waiting { threads: 2.., .. })));
     let mut text = Vec::new();
     chrome::write(&trace, &mut text).expect("a vector takes everything");
     let text = String::from_utf8(text).expect("text");
     for what in ["\"ph\":\"s\"", "\"ph\":\"f\"", "\"ph\":\"C\"", "\"process_name\"", "\"CPU 0\""] {
         assert!(text.contains(what), "no {what}");
     }
+}
+
+#[test]
+fn the_counter_of_the_runnable_counts_the_one_that_runs_also_while_a_switch_takes_its_time() {
+    let text = r#"{"global": {"duration": 0.1, "tessera": {"cpus": 1, "switch_cost_ns": 500}}, "tasks": {
+        "a": {"instance": 3, "run": 1000}, "late": {"loop": 1, "run": 1000, "tessera": {"arrive_us": 50000}}}}"#;
+    let trace = common::run(text, Policy::Wfq).trace.expect("it was recorded");
+    let counts: Vec<usize> = trace
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Runnable { threads, .. } => Some(*threads),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(counts, [3, 4, 3]);
+    let mut bytes = Vec::new();
+    chrome::write(&trace, &mut bytes).expect("a vector takes everything");
+    let text = String::from_utf8(bytes).expect("text");
+    assert!(text.contains(r#""name":"runnable CPU 0","ts":50000.000,"args":{"runnable":4}"#), "{text}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What is looked at after each step, on demand: invariants, and how many wait.
+//! What is looked at after each step, on demand: invariants, and how many are runnable.
 
 use super::Engine;
 use super::Options;
@@ -20,8 +20,8 @@ pub(super) struct Watch {
     pub violations: u64,
     /// The first of those.
     pub messages: Vec<String>,
-    /// How many waited on each CPU's queue at the last look.
-    waiting: Vec<usize>,
+    /// How many were runnable on each CPU at the last look.
+    runnable: Vec<usize>,
 }
 
 impl Watch {
@@ -71,17 +71,18 @@ impl<const W: usize> Engine<'_, W> {
             self.watch.check(holds.map_err(|violation| format!("after {}: {violation}", time())));
         }
         if self.trace.is_some() {
-            self.record_waiting();
+            self.record_runnable();
         }
     }
 
-    fn record_waiting(&mut self) {
-        self.watch.waiting.resize(self.cpus.len(), 0);
+    fn record_runnable(&mut self) {
+        self.watch.runnable.resize(self.cpus.len(), 0);
         for cpu in self.cpu_ids() {
             let Ok(glance) = self.dispatcher.glance(cpu) else { continue };
-            let before = std::mem::replace(&mut self.watch.waiting[cpu.index()], glance.waiting);
-            if before != glance.waiting {
-                self.record(Event::Waiting { at: self.now, cpu, threads: glance.waiting });
+            let threads = glance.waiting + usize::from(self.cpus[cpu.index()].current.is_some());
+            let before = std::mem::replace(&mut self.watch.runnable[cpu.index()], threads);
+            if before != threads {
+                self.record(Event::Runnable { at: self.now, cpu, threads });
             }
         }
     }

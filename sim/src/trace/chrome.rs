@@ -2,7 +2,7 @@
 //!
 //! Process 1 is "cpus", its threads are the CPUs. Slices are complete events, wake-ups by a thread are arrows (flow
 //! events) from the waker's slice to the slice that they led to, wake-ups by a timer are instants, as are blocks, ends
-//! and moves, and how many wait is a counter per CPU. Times are in microseconds with three decimals, so nothing is
+//! and moves, and how many are runnable, the running thread among them, is a counter per CPU. Times are in microseconds with three decimals, so nothing is
 //! rounded; an arrow begins a nanosecond before the wake-up, unless the slice that caused it began only then, so that it
 //! begins within that slice.
 
@@ -69,8 +69,8 @@ impl<W: Write> Writer<'_, W> {
                     self.instant(at, cpu, ("timer", "wake"), format_args!("\"wakes\":{}", self.name(thread.index())))?;
                 }
                 Event::Mark { at, cpu, thread, mark } => self.mark(at, cpu, thread.index(), mark)?,
-                Event::Waiting { at, cpu, threads } => self.line(format_args!(
-                    "{{\"ph\":\"C\",\"pid\":1,\"name\":\"waiting CPU {cpu}\",\"ts\":{},\"args\":{{\"waiting\":{threads}}}}}",
+                Event::Runnable { at, cpu, threads } => self.line(format_args!(
+                    "{{\"ph\":\"C\",\"pid\":1,\"name\":\"runnable CPU {cpu}\",\"ts\":{},\"args\":{{\"runnable\":{threads}}}}}",
                     Microseconds(at.as_nanos()),
                 ))?,
                 Event::Wake { .. } | Event::End { .. } => {}
@@ -143,7 +143,7 @@ fn time(event: &Event) -> Instant {
         | Event::End { at, .. }
         | Event::Wake { at, .. }
         | Event::Mark { at, .. }
-        | Event::Waiting { at, .. } => at,
+        | Event::Runnable { at, .. } => at,
     }
 }
 
