@@ -35,7 +35,7 @@ pub struct TaskReport {
     pub weight: u16,
     /// Its latency class at the end.
     pub class: String,
-    /// rt-app's group, a label.
+    /// rt-app's group at the end, a label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taskgroup: Option<String>,
     /// How long it ran.

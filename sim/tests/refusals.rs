@@ -23,8 +23,9 @@ fn each_mistake_is_named_where_it_stands() {
         ("{\"tasks\": {\"t\": {\n \"run\": \"5\"}}}", "2:9: task \"t\", key \"run\": expected an integer from 0 to "),
         ("{\"tasks\": {\"t\": {\"run\": -1}}}", "1:25: task \"t\", key \"run\": -1 is not allowed; expected "),
         ("{\"tasks\": {\"t\": {\"run\"}}}", "1:18: task \"t\", key \"run\": expected an integer from 0 to "),
-        ("{\"tasks\": {\"t\": {}}}", "1:17: task \"t\", key \"t\": \"phases or an event\" is missing"),
-        ("{\"tasks\": {}}", "1:1: \"a task\" is missing"),
+        ("{\"tasks\": {\"t\": {}}}", "1:17: task \"t\", key \"t\": phases or an event is missing; expected a key"),
+        ("{\"tasks\":\n {}}", "2:2: key \"tasks\": a task is missing; expected an object by name, such as {"),
+        ("{}", "1:1: key \"tasks\": a task is missing; expected an object by name, such as {"),
         ("[1]", "1:1: expected an object, found an array"),
         ("{\"tasks\": {\"t\": {\"run\": yes}}}", "1:25: task \"t\", key \"run\": expected a value, found `yes`"),
         ("{\"tasks\": {\"t\": {\"run\": 5 5}}}", "1:27: task \"t\", expected `,` or `}`, found the number 5"),
@@ -32,7 +33,20 @@ fn each_mistake_is_named_where_it_stands() {
         ("{\"tasks\": {\"t\": {\"run\": 5} \"x}}", "1:28: key \"tasks\": this string has no end on its line"),
         ("{\"global\": {\"duration\": 1.2.3}}", "1:25: key \"duration\": 1.2.3 is no number"),
         ("{\"tasks\": {\"t\": {}}} /*", "1:22: this comment has no end"),
-        ("{\"tasks\": {\"t\": {\"run\": 5}}}", "1:12: task \"t\", never ends, and there is no duration"),
+        ("{\"tasks\": {\"t\": {\"run\": 5}}}", "1:12: task \"t\", key \"loop\": never ends, and there is no duration"),
+        ("{\"tasks\": {\"t\": {\"run\": 5, \"loop\": -1}}}", "1:36: task \"t\", key \"loop\": never ends, and there"),
+        (
+            "{\"tasks\": {\"t\": {\"loop\": 1, \"phases\": {\"p\": {\"run\": 5, \"loop\": -1}}}}}",
+            "1:64: task \"t\", key \"loop\": never ends, and there is no duration; expected ",
+        ),
+        (
+            "{\"tasks\": {\"t\": {\"run\": 5, \"instance\": 0}}}",
+            "1:40: task \"t\", key \"instance\": no task begins by itself; expected one with an \"instance\" of 1",
+        ),
+        (
+            "{\"tasks\": {\"t\": {\"run\": 5}, \"u\": {\"run\": 5, \"instance\": 100000}, \"v\": {\"run\": 5}}}",
+            "1:57: task \"u\", key \"instance\": 100001 threads with those of the tasks before it; expected at most 100000",
+        ),
     ];
     for (text, beginning) in expected {
         let found = refusal(text);
@@ -82,21 +96,23 @@ fn values_out_of_range_are_refused_with_the_range() {
             "key \"phases\": stands here a second time",
         ),
         ("\"run\": 1, \"tessera\": {}, \"tessera\": {}", "key \"tessera\": stands here a second time"),
-        ("\"run\": 1, \"tessera\": {\"changes\": [{\"weight\": 5}]}", "\"at_us\" is missing"),
+        ("\"run\": 1, \"tessera\": {\"changes\": [{\"weight\": 5}]}", "\"at_us\" is missing; expected microseconds"),
         (
             "\"run\": 1, \"tessera\": {\"changes\": [{\"at_us\": 5}]}",
-            "\"weight, class, request_us or cpus\" is missing",
+            "what changes is missing; expected weight (1 to 10000), class",
         ),
-        ("\"timer\": {\"period\": 5}", "\"ref\" is missing"),
+        ("\"timer\": {\"period\": 5}", "\"ref\" is missing; expected a timer's name"),
+        ("\"timer\": {\"ref\": \"a\"}", "\"period\" is missing; expected microseconds, an integer from 1 to "),
+        ("\"wait\": {\"mutex\": \"a\"}", "\"ref\" is missing; expected a condition's name"),
         ("\"timer\": {\"ref\": \"a\", \"period\": 0}", "expected an integer from 1"),
         ("\"timer\": {\"ref\": \"a\", \"period\": 1, \"mode\": \"slow\"}", "expected relative or absolute"),
-        ("\"wait\": {\"ref\": \"a\"}", "\"mutex\" is missing"),
+        ("\"wait\": {\"ref\": \"a\"}", "\"mutex\" is missing; expected a mutex's name"),
         ("\"lock\": \"\"", "expected a name"),
         ("\"fork\": \"u\"", "no task is named \"u\"; expected one of t"),
         ("\"run\": 1, \"phases\": {\"p\": {\"run\": 1}}", "cannot stand beside events"),
-        ("\"phases\": {}", "\"a phase\" is missing"),
-        ("\"phases\": {\"p\": {}}", "\"an event\" is missing"),
-        ("\"phases\": {\"p\": {\"run\": 1, \"tessera\": {}}}", "unknown key"),
+        ("\"phases\": {}", "a phase is missing; expected an object by name"),
+        ("\"phases\": {\"p\": {}}", "an event is missing; expected a key"),
+        ("\"phases\": {\"p\": {\"run\": 1, \"tessera\": {}}}", "unknown key; expected loop, cpus, policy, "),
     ];
     for (inside, range) in refused {
         let found = refusal(&task(inside));
@@ -126,7 +142,7 @@ fn machines_that_do_not_fit_are_refused() {
         (machine("\"cpus\": 4097", "\"run\": 1"), "expected an integer from 1 to 4096"),
         (machine("\"cpus\": 3, \"topology\": {\"cores\": 2}", "\"run\": 1"), "the topology gives 2 CPUs, but 3"),
         (machine("\"topology\": {\"cores\": 4096, \"smt\": 2}", "\"run\": 1"), "8192 CPUs; expected 1 to 4096"),
-        (machine("\"noise_ns\": 5", "\"run\": 1"), "\"noise_period_us\" is missing"),
+        (machine("\"noise_ns\": 5", "\"run\": 1"), "\"noise_period_us\" is missing; expected microseconds"),
         (machine("\"noise_ns\": 5000, \"noise_period_us\": 5", "\"run\": 1"), "expected less than noise_period_us"),
         (machine("\"kick\": 1", "\"run\": 1"), "unknown key; expected cpus, topology"),
     ];
@@ -134,6 +150,66 @@ fn machines_that_do_not_fit_are_refused() {
         let found = refusal(&text);
         assert!(found.contains(problem), "{text}: {found}");
     }
+}
+
+#[test]
+fn what_is_said_once_is_refused_a_second_time_where_that_stands() {
+    let twice = [
+        ("\"weight\":5,\n\"weight\":6", "weight", "\"run\": 1, \"tessera\": {", "}"),
+        ("\"at_us\":5,\n\"at_us\":6", "at_us", "\"run\": 1, \"tessera\": {\"changes\": [{\"weight\": 1,", "}]}"),
+        ("\"instance\":5,\n\"instance\":6", "instance", "\"run\": 1,", ""),
+        ("\"loop\":5,\n\"loop\":5", "loop", "\"run\": 1,", ""),
+        ("\"taskgroup\":\"a\",\n\"taskgroup\":\"b\"", "taskgroup", "\"run\": 1,", ""),
+        ("\"cpus\":[0],\n\"cpus\":[0]", "cpus", "\"phases\": {\"p\": {\"run\": 1,", "}}"),
+        ("\"period\":5,\n\"period\":6", "period", "\"timer\": {\"ref\": \"a\",", "}"),
+        ("\"mutex\":\"a\",\n\"mutex\":\"b\"", "mutex", "\"wait\": {\"ref\": \"a\",", "}"),
+    ];
+    for (keys, key, before, after) in twice {
+        let text = task(&format!("{before}{keys}{after}"));
+        let expected = format!("2:1: task \"t\", key \"{key}\": stands here a second time; expected one");
+        assert_eq!(refusal(&text), expected, "{text}");
+    }
+    let global = |keys: &str| format!("{{\"global\": {{{keys}}}, \"tasks\": {{\"t\": {{\"run\": 1}}}}}}");
+    for (key, keys) in [
+        ("duration", "\"duration\": 1,\n\"duration\": 2"),
+        ("cpus", "\"tessera\": {\"cpus\": 1,\n\"cpus\": 2}"),
+        ("cores", "\"tessera\": {\"topology\": {\"cores\": 1,\n\"cores\": 2}}"),
+    ] {
+        assert_eq!(refusal(&global(keys)), format!("2:1: key \"{key}\": stands here a second time; expected one"));
+    }
+}
+
+#[test]
+fn events_and_phases_of_one_name_are_several() {
+    let workload = common::workload(&task("\"run\": 1, \"sleep\": 2, \"run\": 3"));
+    assert_eq!(workload.tasks[0].events().count(), 3);
+    let workload = common::workload(&task("\"phases\": {\"p\": {\"run\": 1}, \"p\": {\"run\": 2}}"));
+    assert_eq!(workload.tasks[0].phases.len(), 2);
+}
+
+#[test]
+fn what_nobody_forks_may_be_endless() {
+    let with = |forks: &str| {
+        format!(
+            "{{\"tasks\": {{\"a\": {{\"instance\": 0, \"run\": 10}}, \"c\": {{\"instance\": 0, \"loop\": 1, \
+             \"fork\": \"a\"}}, \"b\": {{\"run\": 5, \"loop\": 1{forks}}}}}}}"
+        )
+    };
+    assert_eq!(common::workload(&with("")).tasks.len(), 3);
+    for forks in [", \"fork\": \"a\"", ", \"fork\": \"c\""] {
+        let found = refusal(&with(forks));
+        assert!(found.starts_with("1:12: task \"a\", key \"loop\": never ends"), "{found}");
+    }
+}
+
+#[test]
+fn a_key_is_noticed_once_per_task_however_many_phases_and_instances_have_it() {
+    let text = "{\"global\": {\"duration\": 1}, \"tasks\": {\"t\": {\"instance\": 3, \"util_min\": 1, \"phases\": \
+                {\"p\": {\"run\": 1, \"util_min\": 2, \"util_max\": 3}, \"q\": {\"run\": 1, \"util_max\": 3}}}, \
+                \"u\": {\"run\": 1, \"util_min\": 4}}}";
+    let workload = common::workload(text);
+    let noticed: Vec<_> = workload.notices.iter().map(|notice| (notice.task.as_deref(), notice.key.as_str())).collect();
+    assert_eq!(noticed, [(Some("t"), "util_min"), (Some("t"), "util_max"), (Some("u"), "util_min")]);
 }
 
 #[test]

@@ -268,3 +268,22 @@ fn to_find_nothing_to_run_a_cpu_reads_one_cache_line_however_many_cpus_there_are
     let searches = searches(waiting);
     assert!(searches.lines > searches.count, "{} lines, {} searches", searches.lines, searches.count);
 }
+
+#[test]
+fn the_group_of_a_phase_is_reported_and_stays_until_another_one_comes() {
+    let text = |loops: u32| {
+        format!(
+            r#"{{"tasks": {{
+                "moves": {{"loop": {loops}, "taskgroup": "/task", "phases": {{
+                    "first": {{"run": 100, "taskgroup": "/first"}}, "second": {{"run": 100}}}}}},
+                "stays": {{"loop": 1, "run": 100, "taskgroup": "/task"}},
+                "later": {{"loop": 1, "phases": {{"first": {{"run": 100}}, "second": {{"run": 100, "taskgroup": "/b"}}}}}},
+                "none": {{"loop": 1, "run": 100}}}}}}"#
+        )
+    };
+    for loops in [1, 2] {
+        let outcome = common::run(&text(loops), Policy::Wfq);
+        let groups = ["moves", "stays", "later", "none"].map(|name| common::task(&outcome, name).taskgroup.as_deref());
+        assert_eq!(groups, [Some("/first"), Some("/task"), Some("/b"), None]);
+    }
+}

@@ -154,7 +154,7 @@ impl<const W: usize> Engine<'_, W> {
             jobs: Jobs::of(task),
             group,
             measured: Measured::default(),
-            seldom: Box::new(Seldom::new(name, weight, self.now)),
+            seldom: Box::new(Seldom::new(name, weight, task.taskgroup.clone(), self.now)),
         });
         let attributes = sched::Attributes {
             weight,
@@ -229,6 +229,10 @@ impl<const W: usize> Engine<'_, W> {
     /// A phase may change how its thread is scheduled.
     pub(super) fn begin_phase(&mut self, index: Index, phase: &Phase) -> Result<(), Fault> {
         let Some(id) = self.threads[index].id else { return Ok(()) };
+        let taskgroup = &mut self.threads[index].seldom.taskgroup;
+        if phase.taskgroup.is_some() && phase.taskgroup != *taskgroup {
+            taskgroup.clone_from(&phase.taskgroup);
+        }
         if let Some(wanted) = phase.attributes {
             self.events += 1;
             let set = |dispatcher: &sched::Dispatcher<_, W>| {

@@ -81,6 +81,8 @@ impl WakeLog {
 pub(super) struct Seldom {
     pub name: String,
     pub weight: Weight,
+    /// rt-app's group, a label.
+    pub taskgroup: Option<String>,
     pub arrived: Instant,
     pub first_dispatch: Option<Duration>,
     /// Time on the CPUs that it ran on before the last one.
@@ -144,10 +146,11 @@ impl Measured {
 }
 
 impl Seldom {
-    pub(super) fn new(name: String, weight: Weight, arrived: Instant) -> Self {
+    pub(super) fn new(name: String, weight: Weight, taskgroup: Option<String>, arrived: Instant) -> Self {
         Self {
             name,
             weight,
+            taskgroup,
             arrived,
             first_dispatch: None,
             other_cpus: Vec::new(),

@@ -111,7 +111,6 @@ impl<const W: usize> Engine<'_, W> {
         TaskReport {
             weight: seldom.weight.get(),
             class: seldom.counters.class.name().to_owned(),
-            taskgroup: self.workload.task(thread.task).taskgroup.clone(),
             runtime_ns,
             runnable_ns: measured.waited.as_nanos(),
             sleep_ns: measured.slept.as_nanos(),
@@ -130,6 +129,7 @@ impl<const W: usize> Engine<'_, W> {
             wake_latency_ns: Latency::of(wakes),
             jobs: measured.jobs,
             deadline_misses: seldom.misses,
+            taskgroup: seldom.taskgroup,
             name: seldom.name,
         }
     }

@@ -64,8 +64,21 @@ pub enum Problem {
         expected: String,
     },
     /// A key that must be there and is not.
-    #[error("\"{0}\" is missing")]
-    Missing(&'static str),
+    #[error("\"{key}\" is missing; expected {expected}")]
+    Missing {
+        /// The key.
+        key: &'static str,
+        /// What its value may be.
+        expected: &'static str,
+    },
+    /// An object in which too little stands.
+    #[error("{what} is missing; expected {expected}")]
+    Empty {
+        /// What must be there, one of it at least.
+        what: &'static str,
+        /// What it may look like.
+        expected: &'static str,
+    },
     /// All its events are left out, as was asked for.
     #[error("nothing is left of it without memory and I/O events; expected another event, or a file without it")]
     NothingLeft,
@@ -86,6 +99,9 @@ pub enum Problem {
     /// A key that can be there once.
     #[error("stands here a second time; expected one")]
     Twice,
+    /// No task begins by itself.
+    #[error("no task begins by itself; expected one with an \"instance\" of 1 or more, or without that key")]
+    NobodyBegins,
     /// A task that never ends, and nobody says how long to simulate.
     #[error(
         "never ends, and there is no duration; expected \"duration\" in \"global\", --duration, or a finite \"loop\""
@@ -111,7 +127,7 @@ pub enum Problem {
     #[error("{0} CPUs; expected 1 to {MAX_CPUS}")]
     Cpus(usize),
     /// More threads than can be simulated.
-    #[error("{0} threads; expected at most {MAX_THREADS}")]
+    #[error("{0} threads with those of the tasks before it; expected at most {MAX_THREADS} in all")]
     Threads(u64),
     /// A name that no task has.
     #[error("no task is named \"{name}\"; expected one of {tasks}")]
@@ -144,6 +160,8 @@ pub struct Notice {
     pub key: String,
     /// What it means that it is there.
     pub text: &'static str,
+    /// Whether rt-app's own files are full of its kind: such are for those who want to know all.
+    pub is_tolerated: bool,
 }
 
 impl fmt::Display for Notice {

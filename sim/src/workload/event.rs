@@ -2,7 +2,7 @@
 
 use super::error::{Problem, WorkloadError};
 use super::event_name::EventName;
-use super::field::Field;
+use super::field::{Field, Once};
 use super::names::{BarrierId, ConditionId, MutexId, Names, SemaphoreId, SuspensionId, TimerId, intern};
 use super::task::TaskId;
 use crate::json::Position;
@@ -169,10 +169,15 @@ fn forked(field: &Field<'_>, surroundings: &Surroundings<'_>) -> Result<TaskId, 
     Ok(TaskId::new(index))
 }
 
+/// The times that [`Field::microseconds`] takes here.
+const PERIOD: &str = "microseconds, an integer from 1 to 1000000000000";
+
 fn timer(field: &Field<'_>, names: &mut Names) -> Result<Action, WorkloadError> {
     let (mut timer, mut period, mut mode) = (None, None, TimerMode::default());
+    let mut once = Once::default();
     for member in field.object()? {
         let inner = field.inner(member);
+        once.take(&inner)?;
         match inner.key() {
             "ref" => timer = Some(intern(&mut names.timers, inner.name()?)),
             "period" => period = Some(inner.microseconds(1)?),
@@ -181,8 +186,8 @@ fn timer(field: &Field<'_>, names: &mut Names) -> Result<Action, WorkloadError> 
         }
     }
     Ok(Action::Timer {
-        timer: timer.ok_or_else(|| field.wrong(Problem::Missing("ref")))?,
-        period: period.ok_or_else(|| field.wrong(Problem::Missing("period")))?,
+        timer: timer.ok_or_else(|| field.missing("ref", "a timer's name, such as \"unique\""))?,
+        period: period.ok_or_else(|| field.missing("period", PERIOD))?,
         mode,
     })
 }
@@ -200,14 +205,16 @@ fn timer_mode(field: &Field<'_>) -> Result<TimerMode, WorkloadError> {
 
 fn condition_and_mutex(field: &Field<'_>, names: &mut Names) -> Result<(ConditionId, MutexId), WorkloadError> {
     let (mut condition, mut mutex) = (None, None);
+    let mut once = Once::default();
     for member in field.object()? {
         let inner = field.inner(member);
+        once.take(&inner)?;
         match inner.key() {
             "ref" => condition = Some(intern(&mut names.conditions, inner.name()?)),
             "mutex" => mutex = Some(intern(&mut names.mutexes, inner.name()?)),
             _ => return Err(inner.unknown("ref or mutex")),
         }
     }
-    let condition = condition.ok_or_else(|| field.wrong(Problem::Missing("ref")))?;
-    Ok((condition, mutex.ok_or_else(|| field.wrong(Problem::Missing("mutex")))?))
+    let condition = condition.ok_or_else(|| field.missing("ref", "a condition's name"))?;
+    Ok((condition, mutex.ok_or_else(|| field.missing("mutex", "a mutex's name"))?))
 }

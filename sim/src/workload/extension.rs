@@ -1,9 +1,9 @@
 //! The `"tessera"` object of a task: what we have beyond rt-app.
 
 use super::CpuSet;
-use super::attributes::{class, request, weight};
+use super::attributes::{Attributes, class, request, weight};
 use super::error::{Problem, WorkloadError};
-use super::field::Field;
+use super::field::{Field, Once};
 use super::global::CpuLimit;
 use crate::json::Position;
 use kernel_core::sched::{LatencyClass, Weight};
@@ -35,14 +35,34 @@ pub(super) struct Extension {
     pub changes: Vec<Change>,
 }
 
+impl Extension {
+    /// The attributes, with what the object says in place of what rt-app's keys do.
+    pub(super) fn override_in(&self, attributes: Attributes) -> Attributes {
+        Attributes {
+            weight: self.weight.unwrap_or(attributes.weight),
+            class: self.class.unwrap_or(attributes.class),
+            request: self.request.or(attributes.request),
+        }
+    }
+}
+
 const TASK_KEYS: &str = "weight, class, request_us, arrive_us, exit_us or changes";
 const CHANGE_KEYS: &str = "at_us, weight, class, request_us or cpus";
+
+const AT_MISSING: Problem =
+    Problem::Missing { key: "at_us", expected: "microseconds since the start, an integer from 0 to 1000000000000" };
+const NOTHING_CHANGES: Problem = Problem::Empty {
+    what: "what changes",
+    expected: "weight (1 to 10000), class (a class's name), request_us (100 to 100000) or cpus (a list)",
+};
 
 /// Reads the object of a task.
 pub(super) fn read(field: &Field<'_>, cpus: &mut CpuLimit) -> Result<Extension, WorkloadError> {
     let mut extension = Extension::default();
+    let mut once = Once::default();
     for member in field.object()? {
         let inner = field.inner(member);
+        once.take(&inner)?;
         match inner.key() {
             "weight" => extension.weight = Some(weight(&inner)?),
             "class" => extension.class = Some(class(&inner)?),
@@ -71,10 +91,11 @@ fn changes(field: &Field<'_>, cpus: &mut CpuLimit) -> Result<Vec<Change>, Worklo
             let problem = Problem::Type { expected: "an object".to_owned(), found: value.kind.name().to_owned() };
             return Err(field.wrong_at(value.position, problem));
         };
-        let mut at = None;
+        let (mut at, mut once) = (None, Once::default());
         let mut change = Change { at: Instant::ORIGIN, weight: None, class: None, request: None, cpus: None };
         for member in members {
             let inner = field.inner(member);
+            once.take(&inner)?;
             match inner.key() {
                 "at_us" => at = Some(point(inner.microseconds(0)?)),
                 "weight" => change.weight = Some(weight(&inner)?),
@@ -84,10 +105,9 @@ fn changes(field: &Field<'_>, cpus: &mut CpuLimit) -> Result<Vec<Change>, Worklo
                 _ => return Err(inner.unknown(CHANGE_KEYS)),
             }
         }
-        change.at = at.ok_or_else(|| field.wrong_at(value.position, Problem::Missing("at_us")))?;
+        change.at = at.ok_or_else(|| field.wrong_at(value.position, AT_MISSING))?;
         if (change.weight, change.class, change.request, change.cpus) == (None, None, None, None) {
-            let problem = Problem::Missing("weight, class, request_us or cpus");
-            return Err(field.wrong_at(value.position, problem));
+            return Err(field.wrong_at(value.position, NOTHING_CHANGES));
         }
         changes.push(change);
     }

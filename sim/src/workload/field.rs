@@ -2,11 +2,23 @@
 
 use super::error::{Notice, Problem, WorkloadError};
 use crate::json::{Kind, Member, Position, Value};
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use tessera_hal::Duration;
 
 /// The longest time that a file may name: 11 days, so that no sum of times ends the clock.
 const MAX_MICROSECONDS: i128 = 1_000_000_000_000;
+
+/// The keys of an object that can be there once and have been there.
+#[derive(Default)]
+pub(super) struct Once<'a>(HashSet<&'a str>);
+
+impl<'a> Once<'a> {
+    /// Takes a key, refused if it was there before.
+    pub(super) fn take(&mut self, field: &Field<'a>) -> Result<(), WorkloadError> {
+        if self.0.insert(field.key()) { Ok(()) } else { Err(field.wrong_key(Problem::Twice)) }
+    }
+}
 
 /// A key and its value.
 #[derive(Clone, Copy)]
@@ -54,12 +66,18 @@ impl<'a> Field<'a> {
         self.wrong_key(Problem::UnknownKey { expected: expected.into() })
     }
 
+    /// The key `key` is not in this one's object.
+    pub(super) fn missing(&self, key: &'static str, expected: &'static str) -> WorkloadError {
+        self.wrong(Problem::Missing { key, expected })
+    }
+
     pub(super) fn unsupported(&self, why: &'static str) -> WorkloadError {
         self.wrong_key(Problem::Unsupported { what: format!("\"{}\"", self.key().escape_debug()), why })
     }
 
     pub(super) fn notice(&self, text: &'static str) -> Notice {
-        Notice { position: self.member.position, task: self.task.map(str::to_owned), key: self.key().to_owned(), text }
+        let (task, key) = (self.task.map(str::to_owned), self.key().to_owned());
+        Notice { position: self.member.position, task, key, text, is_tolerated: false }
     }
 
     /// A key inside this one's object.

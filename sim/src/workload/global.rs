@@ -2,7 +2,7 @@
 
 use super::attributes::{FairPolicy, policy};
 use super::error::{Notice, Problem, WorkloadError};
-use super::field::Field;
+use super::field::{Field, Once};
 use super::{CpuSet, MAX_CPUS};
 use crate::json::Kind;
 use tessera_hal::{CpuId, CpuTopology, Duration};
@@ -114,7 +114,7 @@ impl CpuLimit {
 
 /// What `global` says.
 #[derive(Default)]
-pub(super) struct Global {
+pub(super) struct Global<'a> {
     pub duration: Option<Duration>,
     pub policy: FairPolicy,
     pub cpus: Option<usize>,
@@ -122,23 +122,23 @@ pub(super) struct Global {
     pub kick_latency: Duration,
     pub switch_cost: Duration,
     pub noise: Option<Noise>,
-    /// There was a `tessera` object.
-    is_extended: bool,
+    once: Once<'a>,
 }
 
-impl Global {
+impl<'a> Global<'a> {
     /// Takes a `global` object.
-    pub(super) fn take(&mut self, field: &Field<'_>, notices: &mut Vec<Notice>) -> Result<(), WorkloadError> {
+    pub(super) fn take(&mut self, field: &Field<'a>, notices: &mut Vec<Notice>) -> Result<(), WorkloadError> {
         for member in field.object()? {
             let inner = field.inner(member);
+            if !["duration", "default_policy", "tessera"].contains(&inner.key()) {
+                notices.push(Notice { is_tolerated: true, ..inner.notice("has no effect") });
+                continue;
+            }
+            self.once.take(&inner)?;
             match inner.key() {
-                "tessera" if std::mem::replace(&mut self.is_extended, true) => {
-                    return Err(inner.wrong_key(Problem::Twice));
-                }
                 "duration" => self.duration = seconds(&inner)?,
                 "default_policy" => self.policy = policy(&inner)?,
-                "tessera" => self.take_extension(&inner)?,
-                _ => notices.push(inner.notice("has no effect")),
+                _ => self.take_extension(&inner)?,
             }
         }
         Ok(())
@@ -146,8 +146,10 @@ impl Global {
 
     fn take_extension(&mut self, field: &Field<'_>) -> Result<(), WorkloadError> {
         let (mut length, mut period, mut seed) = (None, None, None);
+        let mut once = Once::default();
         for member in field.object()? {
             let inner = field.inner(member);
+            once.take(&inner)?;
             match inner.key() {
                 "cpus" => self.cpus = Some(inner.integer(1..=MAX_CPUS as i128)? as usize),
                 "topology" => self.topology = Some(topology(&inner)?),
@@ -165,8 +167,14 @@ impl Global {
         }
         self.noise = match (length, period) {
             (None, None) => None,
-            (Some((field, _)), None) => return Err(field.wrong_key(Problem::Missing("noise_period_us"))),
-            (None, Some((field, _))) => return Err(field.wrong_key(Problem::Missing("noise_ns"))),
+            (Some((field, _)), None) => {
+                let expected = "microseconds, an integer from 1 to 1000000000000";
+                return Err(field.wrong_key(Problem::Missing { key: "noise_period_us", expected }));
+            }
+            (None, Some((field, _))) => {
+                let expected = "nanoseconds, an integer from 0 to 1000000000";
+                return Err(field.wrong_key(Problem::Missing { key: "noise_ns", expected }));
+            }
             (Some((field, length)), Some((_, period))) if length >= period => {
                 let (expected, found) = (format!("less than noise_period_us, {period}"), length.to_string());
                 return Err(field.wrong(Problem::Range { expected, found }));
@@ -195,8 +203,10 @@ fn seconds(field: &Field<'_>) -> Result<Option<Duration>, WorkloadError> {
 
 fn topology(field: &Field<'_>) -> Result<Topology, WorkloadError> {
     let mut topology = Topology { smt: 1, cores: 1, clusters: 1, nodes: 1 };
+    let mut once = Once::default();
     for member in field.object()? {
         let inner = field.inner(member);
+        once.take(&inner)?;
         let place = match inner.key() {
             "smt" => &mut topology.smt,
             "cores" => &mut topology.cores,

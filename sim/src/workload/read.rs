@@ -1,9 +1,10 @@
 //! A file's text to a workload.
 
 use super::error::{Notice, Problem, WorkloadError};
+use super::event::Action;
 use super::field::Field;
 use super::global::{CpuLimit, Global, Machine};
-use super::task::{Task, TaskReader};
+use super::task::{Places, Task, TaskReader};
 use super::{MAX_CPUS, MAX_THREADS, Names, Workload};
 use crate::json::{self, Member, Position, SyntaxError};
 use tessera_hal::Duration;
@@ -34,7 +35,7 @@ pub fn read(bytes: &[u8], options: &Options) -> Result<Workload, WorkloadError> 
     let mut notices = Vec::new();
     let global = global(sections, &mut notices)?;
     let (mut cpus, topology_at) = cpu_limit(sections, &global, options)?;
-    let (tasks, names) = tasks(sections, &global, options, &mut cpus, &mut notices)?;
+    let (tasks, places, names) = tasks(sections, &global, options, &mut cpus, &mut notices)?;
     let machine = Machine {
         cpus: cpus.cpus(),
         topology: global.topology,
@@ -44,7 +45,8 @@ pub fn read(bytes: &[u8], options: &Options) -> Result<Workload, WorkloadError> 
     };
     debug_assert!(topology_at.is_none_or(|product| product == machine.cpus));
     let workload = Workload { machine, duration: options.duration.or(global.duration), tasks, names, notices };
-    check(workload)
+    check(&workload, &places)?;
+    Ok(workload)
 }
 
 /// Says in which task a text is no JSON, and at which key.
@@ -67,7 +69,7 @@ fn fields<'a>(sections: &'a [Member], name: &'static str) -> impl Iterator<Item 
     sections.iter().filter(move |member| member.key == name).map(|member| Field { task: None, member })
 }
 
-fn global(sections: &[Member], notices: &mut Vec<Notice>) -> Result<Global, WorkloadError> {
+fn global<'a>(sections: &'a [Member], notices: &mut Vec<Notice>) -> Result<Global<'a>, WorkloadError> {
     let mut global = Global::default();
     for member in sections {
         let field = Field { task: None, member };
@@ -83,7 +85,7 @@ fn global(sections: &[Member], notices: &mut Vec<Notice>) -> Result<Global, Work
 /// How many CPUs were asked for, and the topology's product.
 fn cpu_limit(
     sections: &[Member],
-    global: &Global,
+    global: &Global<'_>,
     options: &Options,
 ) -> Result<(CpuLimit, Option<usize>), WorkloadError> {
     let wrong = |problem| {
@@ -102,18 +104,21 @@ fn cpu_limit(
 
 fn tasks(
     sections: &[Member],
-    global: &Global,
+    global: &Global<'_>,
     options: &Options,
     cpus: &mut CpuLimit,
     notices: &mut Vec<Notice>,
-) -> Result<(Vec<Task>, Names), WorkloadError> {
+) -> Result<(Vec<Task>, Vec<Places>, Names), WorkloadError> {
     let mut members = Vec::new();
     for field in fields(sections, "tasks") {
         members.extend(field.object()?);
     }
     if members.is_empty() {
-        let problem = Problem::Missing("a task");
-        return Err(WorkloadError { position: Position { line: 1, column: 1 }, task: None, key: None, problem });
+        let expected = "an object by name, such as {\"one\": {\"run\": 1000, \"sleep\": 1000}}";
+        let problem = Problem::Empty { what: "a task", expected };
+        let position =
+            fields(sections, "tasks").next().map_or(Position { line: 1, column: 1 }, |field| field.position());
+        return Err(WorkloadError { position, task: None, key: Some("tasks".to_owned()), problem });
     }
     let task_names: Vec<&str> = members.iter().map(|member| member.key.as_str()).collect();
     let mut names = Names::default();
@@ -126,32 +131,50 @@ fn tasks(
         notices,
     };
     let read = |member: &&Member| reader.task(&Field { task: Some(&member.key), member });
-    let tasks = members.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    Ok((tasks, names))
+    let (tasks, places) = members.iter().map(read).collect::<Result<(Vec<_>, Vec<_>), _>>()?;
+    Ok((tasks, places, names))
 }
 
 /// What can be said only of the whole.
-fn check(workload: Workload) -> Result<Workload, WorkloadError> {
-    let at = |task: &Task, problem| WorkloadError {
-        position: task.position,
-        task: Some(task.name.clone()),
-        key: None,
-        problem,
+fn check(workload: &Workload, places: &[Places]) -> Result<(), WorkloadError> {
+    let wrong = |task: &Task, position, key: &str, problem| {
+        Err(WorkloadError { position, task: Some(task.name.clone()), key: Some(key.to_owned()), problem })
     };
-    let threads: u64 = workload.tasks.iter().map(|task| task.instances as u64).sum();
-    if let Some(task) = workload.tasks.first().filter(|_| threads > MAX_THREADS as u64) {
-        return Err(at(task, Problem::Threads(threads)));
+    let all = || workload.tasks.iter().zip(places);
+    let mut threads = 0;
+    for (task, places) in all() {
+        threads += task.instances as u64;
+        if threads > MAX_THREADS as u64 {
+            return wrong(task, places.instance, "instance", Problem::Threads(threads));
+        }
     }
-    if let Some(task) = workload.tasks.first().filter(|_| threads == 0) {
-        let problem = Problem::Range {
-            expected: "a task with an instance of 1 or more".to_owned(),
-            found: "no thread".to_owned(),
-        };
-        return Err(at(task, problem));
+    if let Some((task, places)) = all().next().filter(|_| threads == 0) {
+        return wrong(task, places.instance, "instance", Problem::NobodyBegins);
     }
-    let endless = workload.tasks.iter().find(|task| task.is_endless());
-    match endless.filter(|_| workload.duration.is_none()) {
-        Some(task) => Err(at(task, Problem::Endless)),
-        None => Ok(workload),
+    if workload.duration.is_none() {
+        let begin = begins(workload);
+        let endless = all().zip(begin).filter(|&(_, begins)| begins);
+        for ((task, places), _) in endless {
+            if let Some(position) = places.endless {
+                return wrong(task, position, "loop", Problem::Endless);
+            }
+        }
     }
+    Ok(())
+}
+
+/// Whether each task begins, by itself or by a fork in one that does. What nobody forks is only a template.
+fn begins(workload: &Workload) -> Vec<bool> {
+    let mut begins: Vec<bool> = workload.tasks.iter().map(|task| task.instances > 0).collect();
+    let mut open: Vec<usize> = (0..begins.len()).filter(|&task| begins[task]).collect();
+    while let Some(task) = open.pop() {
+        for event in workload.tasks[task].events() {
+            if let Action::Fork(forked) = event.action
+                && !std::mem::replace(&mut begins[forked.index()], true)
+            {
+                open.push(forked.index());
+            }
+        }
+    }
+    begins
 }

@@ -5,7 +5,7 @@ use super::error::{Notice, Problem, WorkloadError};
 use super::event::{self, Event, Surroundings};
 use super::event_name::EventName;
 use super::extension::{self, Change, Extension};
-use super::field::Field;
+use super::field::{Field, Once};
 use super::global::CpuLimit;
 use super::names::Names;
 use super::{CpuSet, MAX_THREADS};
@@ -60,8 +60,18 @@ pub struct Task {
     pub phases: Vec<Phase>,
     /// What changes while they live, by time.
     pub changes: Vec<Change>,
-    /// rt-app's group, a label.
+    /// rt-app's group at first, a label.
     pub taskgroup: Option<String>,
+}
+
+/// Where a file says of a task what can be judged only when all of them are known: at the key, or at the task if it
+/// leaves it out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Places {
+    /// How many instances there are.
+    pub instance: Position,
+    /// That it goes on until somebody ends it, if it does.
+    pub endless: Option<Position>,
 }
 
 /// A sequence of events that is done some times over.
@@ -75,17 +85,20 @@ pub struct Phase {
     pub attributes: Option<Attributes>,
     /// Where it may run from its beginning on, if that changes. The inner `None` is anywhere.
     pub cpus: Option<Option<CpuSet>>,
+    /// The group from its beginning on; `None`: as before.
+    pub taskgroup: Option<String>,
     /// What is done.
     pub events: Vec<Event>,
 }
 
-impl Task {
-    /// Whether it goes on until somebody ends it.
-    pub fn is_endless(&self) -> bool {
-        let endless = |rounds| rounds == Rounds::Endless;
-        self.exit.is_none() && (endless(self.rounds) || self.phases.iter().any(|phase| endless(phase.rounds)))
+impl Phase {
+    /// What a task does that has events and no phases.
+    fn only(name: String, events: Vec<Event>) -> Self {
+        Self { name, rounds: Rounds::Times(1), attributes: None, cpus: None, taskgroup: None, events }
     }
+}
 
+impl Task {
     /// Its events, in the order of the file.
     pub fn events(&self) -> impl Iterator<Item = &Event> {
         self.phases.iter().flat_map(|phase| &phase.events)
@@ -105,39 +118,66 @@ pub(super) struct TaskReader<'a> {
 /// What both tasks and phases say.
 #[derive(Default)]
 struct Common<'a> {
-    rounds: Option<Rounds>,
+    /// How often, and where that stands.
+    rounds: Option<(Rounds, Position)>,
     cpus: Option<CpuSet>,
     wishes: Wishes<'a>,
     events: Vec<Event>,
     /// Whether memory or I/O events were left out.
     left_out: bool,
     taskgroup: Option<String>,
+    once: Once<'a>,
 }
 
-impl Common<'_> {
-    /// Why there can be none without an event, as `expected` says.
-    fn no_event(&self, expected: &'static str) -> Problem {
-        if self.left_out { Problem::NothingLeft } else { Problem::Missing(expected) }
+impl<'a> Common<'a> {
+    /// Events may come again under the same key, everything else is said once.
+    fn once(&mut self, field: &Field<'a>) -> Result<(), WorkloadError> {
+        if EventName::of_key(field.key()).is_some() { Ok(()) } else { self.once.take(field) }
+    }
+
+    /// Why there can be none without `what`.
+    fn no_event(&self, what: &'static str) -> Problem {
+        const EVENT: &str = "a key such as \"run\": 1000, or \"sleep\": 1000";
+        if self.left_out { Problem::NothingLeft } else { Problem::Empty { what, expected: EVENT } }
+    }
+
+    /// Where these rounds, or `otherwise`, have no end.
+    fn endless(&self, otherwise: (Rounds, Position)) -> Option<Position> {
+        let (rounds, position) = self.rounds.unwrap_or(otherwise);
+        (rounds == Rounds::Endless).then_some(position)
     }
 }
 
 impl TaskReader<'_> {
     /// Reads the task that `field` is.
-    pub(super) fn task(&mut self, field: &Field<'_>) -> Result<Task, WorkloadError> {
+    pub(super) fn task(&mut self, field: &Field<'_>) -> Result<(Task, Places), WorkloadError> {
+        let known = self.notices.len();
+        let task = self.read(field)?;
+        // A key is noticed once, however many phases have it.
+        let mut noticed = HashSet::new();
+        let new = self.notices.split_off(known);
+        self.notices.extend(new.into_iter().filter(|notice| noticed.insert((notice.key.clone(), notice.text))));
+        Ok(task)
+    }
+
+    fn read(&mut self, field: &Field<'_>) -> Result<(Task, Places), WorkloadError> {
         let mut common = Common::default();
-        let (mut instances, mut delay, mut phases) = (1, Duration::ZERO, None);
+        let (mut instances, mut instance_at) = (1, field.member.position);
+        let (mut delay, mut phases) = (Duration::ZERO, None);
         let mut extension = Extension::default();
-        let mut seen = HashSet::new();
         check_name(field)?;
         for member in field.object()? {
             let inner = field.inner(member);
+            common.once(&inner)?;
             match inner.key() {
-                "instance" => instances = inner.integer(0..=MAX_THREADS as i128)? as usize,
+                "instance" => {
+                    instances = inner.integer(0..=MAX_THREADS as i128)? as usize;
+                    instance_at = inner.position();
+                }
                 "delay" => delay = inner.microseconds(0)?,
-                "phases" | "tessera" if !seen.insert(inner.key()) => return Err(inner.wrong_key(Problem::Twice)),
                 "phases" => phases = Some(inner),
                 "tessera" => extension = extension::read(&inner, self.cpus)?,
-                _ => self.common(&inner, &mut common, "instance, delay, phases, tessera")?,
+                _ => self.common(&inner, &mut common, "instance, delay, phases, tessera, ")?,
             }
         }
         self.check_fork_only(field, instances, &common.events)?;
@@ -148,41 +188,36 @@ impl TaskReader<'_> {
             return Err(WorkloadError { key, ..field.wrong_at(position, Problem::EndsBefore) });
         }
         let wishes = common.wishes.or(&Wishes::with_policy(self.policy));
-        let mut attributes = wishes.attributes(self.notices);
-        attributes.weight = extension.weight.unwrap_or(attributes.weight);
-        attributes.class = extension.class.unwrap_or(attributes.class);
-        attributes.request = extension.request.or(attributes.request);
+        let attributes = extension.override_in(wishes.attributes(self.notices));
         let name = field.key().to_owned();
-        let (rounds, phases) = match phases {
+        let mut endless = common.endless((Rounds::Endless, field.member.position));
+        let rounds = common.rounds.map_or(Rounds::Endless, |(rounds, _)| rounds);
+        let phases = match phases {
             Some(inner) if !common.events.is_empty() => return Err(inner.wrong_key(Problem::Beside("events"))),
             Some(inner) => {
-                let rounds = common.rounds.unwrap_or(Rounds::Endless);
-                (rounds, self.phases(&inner, instances, &wishes, common.cpus, &extension)?)
+                let (phases, without_end) = self.phases(&inner, instances, &wishes, common.cpus, &extension)?;
+                endless = endless.or(without_end);
+                phases
             }
-            None if common.events.is_empty() => {
-                return Err(field.wrong(common.no_event("phases or an event")));
-            }
-            None => {
-                let rounds = common.rounds.unwrap_or(Rounds::Endless);
-                let events = common.events;
-                let phase =
-                    Phase { name: name.clone(), rounds: Rounds::Times(1), attributes: None, cpus: None, events };
-                (rounds, vec![phase])
-            }
+            None if common.events.is_empty() => return Err(field.wrong(common.no_event("phases or an event"))),
+            None => vec![Phase::only(name.clone(), common.events)],
         };
-        Ok(Task {
+        let exit = extension.exit.map(|(exit, _)| exit);
+        let places = Places { instance: instance_at, endless: endless.filter(|_| exit.is_none()) };
+        let task = Task {
             name,
             position: field.member.position,
             instances,
             arrive,
-            exit: extension.exit.map(|(exit, _)| exit),
+            exit,
             attributes,
             cpus: common.cpus,
             rounds,
             phases,
             changes: extension.changes,
             taskgroup: common.taskgroup,
-        })
+        };
+        Ok((task, places))
     }
 
     /// How many wait at a barrier must be known from the start.
@@ -202,6 +237,7 @@ impl TaskReader<'_> {
         }
     }
 
+    /// The phases, and where the first of them that has no end says so.
     fn phases(
         &mut self,
         field: &Field<'_>,
@@ -209,48 +245,52 @@ impl TaskReader<'_> {
         outer: &Wishes<'_>,
         outer_cpus: Option<CpuSet>,
         extension: &Extension,
-    ) -> Result<Vec<Phase>, WorkloadError> {
+    ) -> Result<(Vec<Phase>, Option<Position>), WorkloadError> {
         let members = field.object()?;
         // A phase without CPUs has those of its task again, if another phase had its own.
         let any_has_cpus = members.iter().any(|member| {
             field.inner(member).object().is_ok_and(|inner| inner.iter().any(|member| member.key == "cpus"))
         });
-        let mut phases = Vec::new();
+        let (mut phases, mut endless) = (Vec::new(), None);
         for member in members {
             let inner = field.inner(member);
             let mut common = Common::default();
             for member in inner.object()? {
-                self.common(&inner.inner(member), &mut common, "loop")?;
+                let inner = inner.inner(member);
+                common.once(&inner)?;
+                self.common(&inner, &mut common, "")?;
             }
             if common.events.is_empty() {
                 return Err(inner.wrong(common.no_event("an event")));
             }
             self.check_fork_only(&inner, instances, &common.events)?;
-            let attributes = common.wishes.is_some().then(|| {
-                let mut attributes = common.wishes.or(outer).attributes(self.notices);
-                attributes.weight = extension.weight.unwrap_or(attributes.weight);
-                attributes.class = extension.class.unwrap_or(attributes.class);
-                attributes.request = extension.request.or(attributes.request);
-                attributes
-            });
+            let attributes = common
+                .wishes
+                .is_some()
+                .then(|| extension.override_in(common.wishes.or(outer).attributes(self.notices)));
+            endless = endless.or(common.endless((Rounds::Times(1), inner.position())));
             phases.push(Phase {
                 name: inner.key().to_owned(),
-                rounds: common.rounds.unwrap_or(Rounds::Times(1)),
+                rounds: common.rounds.map_or(Rounds::Times(1), |(rounds, _)| rounds),
                 attributes,
                 cpus: any_has_cpus.then(|| common.cpus.or(outer_cpus)),
+                taskgroup: common.taskgroup,
                 events: common.events,
             });
         }
         match phases.is_empty() {
-            true => Err(field.wrong(Problem::Missing("a phase"))),
-            false => Ok(phases),
+            true => {
+                let expected = "an object by name, such as {\"one\": {\"run\": 1000}}";
+                Err(field.wrong(Problem::Empty { what: "a phase", expected }))
+            }
+            false => Ok((phases, endless)),
         }
     }
 
-    /// Takes a key that tasks and phases have alike. `others`: what may stand here besides.
+    /// Takes a key that tasks and phases have alike. `others`: what may stand here besides, each with a comma.
     fn common<'a>(&mut self, field: &Field<'a>, common: &mut Common<'a>, others: &str) -> Result<(), WorkloadError> {
         match field.key() {
-            "loop" => common.rounds = Some(rounds(field)?),
+            "loop" => common.rounds = Some((rounds(field)?, field.position())),
             "cpus" => common.cpus = Some(self.cpus.set(field)?),
             "util_min" | "util_max" => self.notices.push(field.notice("has no effect: the CPUs have no frequencies")),
             "nodes_membind" | "membind_nodes" => self.notices.push(field.notice("has no effect: there is no memory")),
@@ -277,7 +317,7 @@ impl TaskReader<'_> {
             event::Read::Event(event) => common.events.push(event),
             event::Read::Ignored => {
                 common.left_out = true;
-                self.notices.push(field.notice("is left out"));
+                self.notices.push(field.notice("is left out: there is no memory and no device"));
             }
         }
         Ok(())
@@ -296,7 +336,7 @@ fn check_name(field: &Field<'_>) -> Result<(), WorkloadError> {
 
 fn expected_keys(others: &str) -> String {
     let events: Vec<&str> = EventName::supported().collect();
-    format!("{others}, loop, cpus, policy, priority, dl-runtime, or an event: {}", events.join(", "))
+    format!("{others}loop, cpus, policy, priority, dl-runtime, or an event: {}", events.join(", "))
 }
 
 fn rounds(field: &Field<'_>) -> Result<Rounds, WorkloadError> {
