@@ -85,6 +85,11 @@ fn bad_input_exits_with_two_and_says_where() {
         (vec!["run", &fault], format!("{fault}:1:29: task \"t\", key \"unlock\", after 0 ns: gives back the mutex")),
         (vec!["run", "/nonexistent.json"], "cannot read /nonexistent.json".to_owned()),
         (vec!["run", &file, "--policy", "fifo"], "expected wfq or eevdf".to_owned()),
+        (vec!["run", &file, "--seed", "x"], "expected a number from 0 to 18446744073709551615".to_owned()),
+        (
+            vec!["run", &file, "--seed", "18446744073709551616"],
+            "expected a number from 0 to 18446744073709551615".to_owned(),
+        ),
         (vec!["run", &file, "--cpus", "4097"], "expected a number from 1 to 4096".to_owned()),
         (vec!["run", &file, "--duration", "10"], "expected a time".to_owned()),
         (vec!["compare", &file, &file], "expected a result of `sim run --json`".to_owned()),
@@ -95,6 +100,77 @@ fn bad_input_exits_with_two_and_says_where() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
         assert!(said.contains(&message), "{arguments:?}: {said}");
     }
+}
+
+/// A run that would take hours.
+const LONG: &str = r#"{"global": {"duration": 1000000, "tessera": {"cpus": 64}},
+    "tasks": {"t": {"instance": 1000, "run": 100, "sleep": 100}}}"#;
+
+#[test]
+fn an_output_that_cannot_be_written_is_refused_before_anything_is_run() {
+    let folder = Folder::new("outputs");
+    let file = folder.file("long.json", LONG);
+    let (old, new) = (folder.file("old", "what was there"), folder.path("new"));
+    let nowhere = folder.path("nowhere/a");
+    for option in ["--json", "--svg", "--trace"] {
+        let others = ["--json", "--svg", "--trace"].into_iter().filter(|&other| other != option);
+        let mut arguments = vec!["run", &file, option, &nowhere];
+        others.zip([&old, &new]).for_each(|(other, path)| arguments.extend([other, path]));
+        let output = sim(&arguments);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(&format!("{option} cannot write {nowhere}: ")), "{said}");
+    }
+    for arguments in [["--csv", &nowhere, "--svg", &old], ["--csv", &old, "--svg", &nowhere]] {
+        let output = sim(&[&["sweep", &file], &arguments[..]].concat());
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(&format!(" cannot write {nowhere}: ")), "{said}");
+    }
+    let same = sim(&["run", &file, "--svg", &new, "--trace", &new]);
+    let said = text(&same.stderr);
+    assert!(same.status.code() == Some(2) && said.contains("--svg and --trace name the same file"), "{said}");
+    assert_eq!(
+        (folder.read("old").as_str(), fs::exists(&new).expect("it can be looked for")),
+        ("what was there", false)
+    );
+}
+
+#[test]
+fn a_run_that_fails_leaves_older_outputs_as_they_are() {
+    let folder = Folder::new("older");
+    let fault = folder.file("f.json", r#"{"tasks": {"t": {"loop": 1, "unlock": "x"}}}"#);
+    let (old, new) = (folder.file("old", "what was there"), folder.path("new"));
+    let output = sim(&["run", &fault, "--json", &old, "--svg", &new]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    assert_eq!(
+        (folder.read("old").as_str(), fs::exists(&new).expect("it can be looked for")),
+        ("what was there", false)
+    );
+}
+
+#[test]
+fn what_is_accepted_without_effect_is_said_in_one_line_each_and_unknown_global_keys_on_demand() {
+    let folder = Folder::new("notices");
+    let file = folder.file(
+        "w.json",
+        "{\"global\": {\"duration\": 0.01, \"gnuplot\": true}, \"tasks\": {\"t\": {\"instance\": 3,\n\"util_min\": 5,\n\
+         \"nodes_membind\": [0],\n\"taskgroup\": \"/a\",\n\"mem\": 30,\n\"run\": 100}}}",
+    );
+    let csv = folder.path("a.csv");
+    let lines = [
+        format!("{file}:2:1: task \"t\", key \"util_min\": has no effect: the CPUs have no frequencies"),
+        format!("{file}:3:1: task \"t\", key \"nodes_membind\": has no effect: there is no memory"),
+        format!("{file}:4:1: task \"t\", key \"taskgroup\": is a label; it is not scheduled by"),
+        format!("{file}:5:1: task \"t\", key \"mem\": is left out: there is no memory and no device"),
+    ];
+    for arguments in [vec!["run", &file], vec!["sweep", &file, "--cpus", "1,2", "--csv", &csv]] {
+        let output = sim(&[&arguments[..], &["--ignore-unsupported"]].concat());
+        assert_eq!(output.status.code(), Some(0));
+        assert_eq!(text(&output.stderr).lines().collect::<Vec<_>>(), lines);
+    }
+    let said = text(&sim(&["run", &file, "--ignore-unsupported", "-v"]).stderr);
+    assert!(said.contains("key \"gnuplot\": has no effect") && said.contains(&lines[3]), "{said}");
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub(super) struct Arguments {
     #[arg(long, value_parser = values::policy, default_value = Policy::default().name())]
     policy: Policy,
     /// Where random numbers begin
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, value_parser = values::seed, default_value_t = 1)]
     seed: u64,
     /// How long to simulate, such as 10s or 250ms, in place of the workload's
     #[arg(long, value_parser = values::duration)]
@@ -46,7 +46,7 @@ pub(super) struct Arguments {
     /// Leave out memory and I/O events instead of refusing them
     #[arg(long)]
     ignore_unsupported: bool,
-    /// Say what in the workload has no effect, and how fast it went
+    /// List unknown keys of `global`, too, and say how fast it went
     #[arg(short, long)]
     verbose: bool,
 }
@@ -58,11 +58,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Verdict> {
         ignore_unsupported: arguments.ignore_unsupported,
     };
     let workload = files::read_workload(&arguments.file, &options)?;
-    if arguments.verbose {
-        for notice in &workload.notices {
-            eprintln!("{}:{notice}", arguments.file.display());
-        }
-    }
+    files::tell_notices(&arguments.file, &workload, arguments.verbose);
+    let (json, svg, trace) = (arguments.json.as_ref(), arguments.svg.as_ref(), arguments.trace.as_ref());
+    files::check_outputs([("--json", json), ("--svg", svg), ("--trace", trace)])?;
     let begun = std::time::Instant::now();
     let outcome = simulate(arguments, &workload)?;
     if arguments.verbose {
@@ -98,13 +96,12 @@ fn simulate(arguments: &Arguments, workload: &Workload) -> Result<Outcome> {
 
 fn write(arguments: &Arguments, outcome: &Outcome) -> Result<()> {
     let report = &outcome.report;
-    let is_standard_output = |path: &&PathBuf| path.as_path() == Path::new("-");
     match &arguments.json {
-        Some(path) if is_standard_output(&path) => files::print(&report.to_json()?)?,
+        Some(path) if files::is_standard_output(path) => files::print(&report.to_json()?)?,
         Some(path) => files::write(path, report.to_json()?.as_bytes())?,
         None => {}
     }
-    if !arguments.json.as_ref().is_some_and(|path| is_standard_output(&path)) {
+    if !arguments.json.as_ref().is_some_and(|path| files::is_standard_output(path)) {
         files::print(&table(&arguments.file, report))?;
     }
     let Some(recorded) = &outcome.trace else { return Ok(()) };

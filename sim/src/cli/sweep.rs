@@ -45,6 +45,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Verdict> {
         [] => vec![None],
         cpus => cpus.iter().copied().map(Some).collect(),
     };
+    files::check_outputs([("--csv", Some(&arguments.csv)), ("--svg", arguments.svg.as_ref())])?;
     let seeds: Vec<u64> = arguments.seeds.iter().flat_map(|seeds| seeds.iter()).collect();
     let runs = (machines.len() * arguments.policies.len() * seeds.len()) as u64;
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(runs) } else { ProgressBar::hidden() };
@@ -53,6 +54,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Verdict> {
         let options =
             workload::Options { cpus, duration: arguments.duration, ignore_unsupported: arguments.ignore_unsupported };
         let workload = files::read_workload(&arguments.file, &options)?;
+        // They are the same on every machine.
+        if reports.is_empty() {
+            files::tell_notices(&arguments.file, &workload, false);
+        }
         for &policy in &arguments.policies {
             for &seed in &seeds {
                 let options = engine::Options { policy, seed, check: false, trace: false };

@@ -36,6 +36,11 @@ pub(super) fn cpus(text: &str) -> Result<usize, String> {
         .ok_or_else(|| format!("expected a number from 1 to {MAX_CPUS}"))
 }
 
+/// A seed.
+pub(super) fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("expected a number from 0 to {}", u64::MAX))
+}
+
 /// How many seeds one range can name.
 const MAX_SEEDS: u64 = 100_000;
 
@@ -55,7 +60,10 @@ impl Seeds {
 
 /// Seeds.
 pub(super) fn seeds(text: &str) -> Result<Seeds, String> {
-    let wrong = || format!("expected a number, or the first and the last of several, such as 1..5; found {text}");
+    let wrong = || {
+        let most = u64::MAX;
+        format!("expected a number from 0 to {most}, or the first and the last of several, such as 1..5; found {text}")
+    };
     let number = |text: &str| text.parse::<u64>().map_err(|_| wrong());
     match text.split_once("..") {
         None => number(text).map(|only| Seeds { first: only, last: only }),
