@@ -2,6 +2,7 @@
 
 use crate::result::{Report, TaskReport};
 use serde::Serialize;
+use std::collections::HashMap;
 
 /// Two results beside each other.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -59,14 +60,23 @@ impl<T: Copy + std::ops::Sub<Output = T>> Pair<T> {
 
 /// Compares two results.
 pub fn compare(a: &Report, b: &Report) -> Comparison {
-    let find = |name: &str| b.tasks.iter().find(|task| task.name == name);
-    let both = a.tasks.iter().map(|task| compare_task(Some(task), find(&task.name)));
-    let only_b = b.tasks.iter().filter(|task| a.tasks.iter().all(|known| known.name != task.name));
+    let (of_a, of_b) = (by_name(a), by_name(b));
+    let both = a.tasks.iter().map(|task| compare_task(Some(task), of_b.get(task.name.as_str()).copied()));
+    let only_b = b.tasks.iter().filter(|task| !of_a.contains_key(task.name.as_str()));
     Comparison {
         a: describe(a),
         b: describe(b),
         tasks: both.chain(only_b.map(|task| compare_task(None, Some(task)))).collect(),
     }
+}
+
+/// The tasks by name, the first of each.
+fn by_name(report: &Report) -> HashMap<&str, &TaskReport> {
+    let mut tasks = HashMap::with_capacity(report.tasks.len());
+    for task in &report.tasks {
+        tasks.entry(task.name.as_str()).or_insert(task);
+    }
+    tasks
 }
 
 fn describe(report: &Report) -> String {
@@ -88,5 +98,48 @@ fn compare_task(a: Option<&TaskReport>, b: Option<&TaskReport>) -> TaskCompariso
         wake_max_ns: Pair::of(a, b, |task| signed(task.wake_latency_ns.max)),
         migrations: Pair::of(a, b, |task| signed(task.migrations)),
         deadline_misses: Pair::of(a, b, |task| signed(task.deadline_misses)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::result::{Invariants, VERSION};
+
+    /// A result with these tasks and nothing else.
+    fn report(tasks: impl Iterator<Item = String>) -> Report {
+        let task = |name| {
+            let text = r#"{"name": "", "weight": 64, "class": "normal", "runtime_ns": 0, "runnable_ns": 0, "sleep_ns": 0,
+                "share": 0.5, "ideal_share": 0.5, "dispatches": 0, "preemptions": 0, "voluntary_blocks": 0,
+                "migrations": 0, "first_dispatch_ns": null, "max_wait_ns": 0, "max_consecutive_slices": 0,
+                "lag_ns": {"min": 0, "max": 0}, "wake_latency_ns": {"p50": 0, "p99": 0, "max": 0}, "jobs": 0,
+                "deadline_misses": 0, "period_drift_ns": 0, "cpu_runtime_ns": []}"#;
+            TaskReport { name, ..serde_json::from_str(text).expect("a task's result") }
+        };
+        Report {
+            version: VERSION,
+            policy: "wfq".to_owned(),
+            cpus: 1,
+            seed: 1,
+            duration_ns: 1,
+            tasks: tasks.map(task).collect(),
+            cpus_detail: Vec::new(),
+            invariants: Invariants { checked: 0, violations: 0 },
+        }
+    }
+
+    /// So many that a search through all of them for each would not come to an end in time.
+    #[test]
+    fn a_hundred_thousand_tasks_are_compared_those_of_the_second_alone_last() {
+        const TASKS: usize = 100_000;
+        let a = report((0..TASKS).map(|number| format!("task-{number}")));
+        let b = report((10..TASKS + 10).rev().map(|number| format!("task-{number}")));
+        let tasks = compare(&a, &b).tasks;
+        assert_eq!(tasks.len(), TASKS + 10);
+        for (place, task) in tasks.iter().enumerate() {
+            let number = if place < TASKS { place } else { TASKS + 9 - (place - TASKS) };
+            assert_eq!(task.name, format!("task-{number}"));
+            assert_eq!((task.share.a.is_some(), task.share.b.is_some()), (number < TASKS, number >= 10));
+        }
     }
 }
