@@ -90,7 +90,7 @@ pub fn figure(panels: &[Panel<'_>]) -> Result<String, PlotError> {
 fn height(panel: &Panel<'_>) -> u32 {
     let gantt = if panel.show.gantt { gantt::height(panel.trace.cpus) } else { 0 };
     let shares = if panel.show.shares { shares::HEIGHT } else { 0 };
-    (gantt + shares).max(legend::height(panel.trace.threads.len()))
+    (gantt + shares).max(legend::height(panel.trace.threads.len(), lines_of_others(panel)))
 }
 
 fn draw_panel(area: &Area<'_>, panel: &Panel<'_>) -> Result<(), PlotError> {
@@ -107,7 +107,12 @@ fn draw_panel(area: &Area<'_>, panel: &Panel<'_>) -> Result<(), PlotError> {
         let title = if panel.show.gantt { "Share of a CPU over time" } else { panel.title };
         shares::draw(&below, title, panel.trace, &palette)?;
     }
-    palette.draw(&legend, panel.trace)
+    palette.draw(&legend, panel.trace, lines_of_others(panel))
+}
+
+/// How many threads without a name in the legend have lines at most, if lines are drawn.
+fn lines_of_others(panel: &Panel<'_>) -> Option<usize> {
+    panel.show.shares.then_some(shares::MAX_OTHERS)
 }
 
 /// Draws an SVG of this height.

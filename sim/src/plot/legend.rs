@@ -32,9 +32,20 @@ const STEP: i32 = 20;
 /// How many characters of a name fit beside its colour.
 const LONGEST: usize = 22;
 
-/// The height of a legend of so many threads.
-pub(super) fn height(threads: usize) -> u32 {
-    let entries = threads.min(COLOURS.len() + 1);
+/// How many threads a legend of so many does not name.
+fn others(threads: usize) -> usize {
+    threads.saturating_sub(COLOURS.len())
+}
+
+/// What the legend says beside the number of others, if `lines` are drawn and are fewer.
+fn fewer_lines(others: usize, lines: Option<usize>) -> Option<String> {
+    lines.filter(|&lines| lines < others).map(|lines| format!("(lines: {lines} of them)"))
+}
+
+/// The height of a legend of so many threads, of whose others at most so many have lines.
+pub(super) fn height(threads: usize, lines: Option<usize>) -> u32 {
+    let remark = fewer_lines(others(threads), lines).is_some();
+    let entries = threads.min(COLOURS.len() + 1) + usize::from(remark);
     (TOP + STEP * entries as i32) as u32
 }
 
@@ -76,12 +87,13 @@ impl Palette {
         }
     }
 
-    /// The legend.
-    pub(super) fn draw(&self, area: &Area<'_>, trace: &Trace) -> Result<(), PlotError> {
+    /// The legend. `lines`: how many of those that it does not name have lines at most, if there are lines.
+    pub(super) fn draw(&self, area: &Area<'_>, trace: &Trace, lines: Option<usize>) -> Result<(), PlotError> {
         let named = self.coloured.iter().map(|&thread| (self.colour(thread), trace.threads[thread.index()].clone()));
-        let others = trace.threads.len() - self.coloured.len();
+        let others = others(trace.threads.len());
         let rest = (others > 0).then(|| (GREYS[0], format!("{others} others")));
-        draw_entries(area, named.chain(rest))
+        let remark = fewer_lines(others, lines).map(|remark| (WHITE, remark));
+        draw_entries(area, named.chain(rest).chain(remark))
     }
 }
 
@@ -107,6 +119,24 @@ pub(super) fn draw_entries(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plot::{Panel, Show, figure};
+
+    #[test]
+    fn the_legend_says_how_many_of_the_others_have_lines_if_not_all_have() {
+        let drawn = |threads: usize, show| {
+            let mut trace = Trace::new(1);
+            for number in 0..threads {
+                trace.thread(format!("t{number}"));
+            }
+            figure(&[Panel { title: "threads", trace: &trace, show }]).expect("a figure")
+        };
+        let (both, gantt) = (Show { gantt: true, shares: true }, Show { gantt: true, shares: false });
+        let many = drawn(300, both);
+        assert!(many.contains("286 others") && many.contains("(lines: 100 of them)"));
+        assert_eq!(many.matches("<polyline").count() - drawn(0, both).matches("<polyline").count(), 114);
+        assert!(!drawn(300, gantt).contains("lines:") && drawn(114, both).contains("100 others"));
+        assert!(!drawn(114, both).contains("lines:"));
+    }
 
     #[test]
     fn long_names_that_differ_at_their_end_are_told_apart() {

@@ -11,8 +11,8 @@ use tessera_hal::{Duration, Instant};
 pub(super) const HEIGHT: u32 = 340;
 /// About so many steps are told apart.
 const STEPS: f64 = 60.0;
-/// Lines of threads that the legend does not name.
-const MAX_OTHERS: usize = 100;
+/// How many threads that the legend does not name have lines; it says so if there are more.
+pub(super) const MAX_OTHERS: usize = 100;
 
 /// For each thread, how long it ran in each step.
 struct Steps {
