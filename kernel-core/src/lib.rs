@@ -1,8 +1,12 @@
-//! A scheduler as a library, and the protocols a kernel needs beside it.
+#![doc = include_str!("../README.md")]
+//!
+//! ## Principles
 //!
 //! Decisions are values: time and the CPU are arguments, a `#[must_use]` decision comes out, and nothing here is
 //! global. The crate is `no_std` and has no unsafe code: a wrong policy is unfair, a lying HAL makes accounting wrong,
 //! a hostile program gets an error, and none of them can break memory safety.
+//!
+//! ## Modules
 //!
 //! * [`sync`]: the lock, the cells it guards, and one small type for each protocol between CPUs.
 //! * [`slab`]: where threads and timers live; ids are index + generation and are checked at every look-up.

@@ -9,7 +9,7 @@ mod symbols;
 use std::fs;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use cargo_metadata::Message;
@@ -60,9 +60,22 @@ pub fn build(toolchain: Toolchain, target: Target, noise: Noise) -> Result<Artif
     Ok(Artifacts { target, kernel: bootable(target, kernel)?, programs })
 }
 
+/// Builds an example of a package for the host, without optimisation, and answers where it is.
+pub fn example(toolchain: Toolchain, package: &str, name: &str) -> Result<PathBuf> {
+    let mut command = toolchain.cargo();
+    command.args(["build", "--package", package, "--example", name]);
+    let built = run(command, Noise::Kept)?.into_iter().find(|executable| executable.name == name);
+    built.map(|executable| executable.path).with_context(|| format!("the package {package} has no example {name}"))
+}
+
 fn build_package(toolchain: Toolchain, target: Target, package: &str, noise: Noise) -> Result<Vec<Executable>> {
     let mut command = toolchain.cargo();
     command.args(["build", "--release", "--target", target.triple(), "--package", package]);
+    run(command, noise)
+}
+
+/// Runs a build and answers what executables came out.
+fn run(mut command: Command, noise: Noise) -> Result<Vec<Executable>> {
     command.arg("--message-format=json-render-diagnostics").stdin(Stdio::null()).stdout(Stdio::piped());
     command.stderr(if noise == Noise::Shown { Stdio::inherit() } else { Stdio::piped() });
     let output = command.spawn().and_then(std::process::Child::wait_with_output);

@@ -8,6 +8,7 @@ mod checks;
 mod encoded;
 mod hostile;
 mod kernels;
+mod linked;
 mod matrix;
 pub mod runner;
 pub mod targets;

@@ -5,6 +5,7 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 
 use super::kernels::Kernels;
+use super::linked;
 use super::runner::{Phase, Step};
 use crate::toolchain::Toolchain;
 use crate::workspace::{PROGRAM_PACKAGES, Target};
@@ -97,6 +98,7 @@ fn reuse(toolchain: Toolchain) -> Vec<Step> {
     }
     let example = ["run", "--quiet", "--package", "kernel-core", "--example", "host_kernel"];
     steps.push(cargo_step("decision core in a foreign kernel", toolchain, &example, &[]));
+    steps.push(linked::step(toolchain));
     // Without building them again: the packages hold what was built above. Their dependencies on each other are found
     // in the workspace, since nothing is published.
     let mut package = vec!["package", "--quiet", "--allow-dirty", "--no-verify"];
