@@ -1,82 +1,15 @@
 //! The ring: nothing is lost, nothing hostile is believed.
 #![cfg(not(any(loom, shuttle)))]
 
-use kernel_core::ring::{
-    Completed, Handler, Outcome, Ring, RingError, RingMemory, RingOwner, Role, Submission, consume,
-};
+mod ring_memory;
+
+use kernel_core::ring::{Completed, Handler, Outcome, Ring, RingError, RingOwner, Role, Submission, consume};
 use proptest::prelude::*;
-use std::cell::{Cell, RefCell};
+use ring_memory::Memory;
 use std::collections::VecDeque;
 use tessera_abi::ring::{
     CQ_ENTRIES, CompletionEntry, EXCEPTION, Operation, RECEIVE_BYTES, SQ_ENTRIES, SubmissionEntry, TransportError,
 };
-
-/// A ring's memory with the program's side of it.
-struct Memory {
-    sq_head: Cell<u32>,
-    sq_tail: Cell<u32>,
-    cq_head: Cell<u32>,
-    cq_tail: Cell<u32>,
-    submissions: RefCell<Vec<SubmissionEntry>>,
-    completions: RefCell<Vec<CompletionEntry>>,
-    reads: Cell<u32>,
-}
-
-impl Memory {
-    fn new() -> Self {
-        let zero = || Cell::new(0);
-        Self {
-            sq_head: zero(),
-            sq_tail: zero(),
-            cq_head: zero(),
-            cq_tail: zero(),
-            submissions: RefCell::new(vec![SubmissionEntry::default(); SQ_ENTRIES as usize]),
-            completions: RefCell::new(vec![CompletionEntry::default(); CQ_ENTRIES as usize]),
-            reads: zero(),
-        }
-    }
-
-    fn submit(&self, entry: SubmissionEntry) -> bool {
-        let tail = self.sq_tail.get();
-        if tail.wrapping_sub(self.sq_head.get()) >= SQ_ENTRIES {
-            return false;
-        }
-        self.submissions.borrow_mut()[(tail % SQ_ENTRIES) as usize] = entry;
-        self.sq_tail.set(tail.wrapping_add(1));
-        true
-    }
-
-    fn reap(&self) -> Option<CompletionEntry> {
-        let head = self.cq_head.get();
-        if head == self.cq_tail.get() {
-            return None;
-        }
-        self.cq_head.set(head.wrapping_add(1));
-        Some(self.completions.borrow()[(head % CQ_ENTRIES) as usize])
-    }
-}
-
-impl RingMemory for Memory {
-    fn sq_tail(&self) -> u32 {
-        self.sq_tail.get()
-    }
-    fn cq_head(&self) -> u32 {
-        self.cq_head.get()
-    }
-    fn publish_sq_head(&self, head: u32) {
-        self.sq_head.set(head);
-    }
-    fn publish_cq_tail(&self, tail: u32) {
-        self.cq_tail.set(tail);
-    }
-    fn read_submission(&self, place: u32) -> SubmissionEntry {
-        self.reads.set(self.reads.get() + 1);
-        self.submissions.borrow()[place as usize]
-    }
-    fn write_completion(&self, place: u32, entry: &CompletionEntry) {
-        self.completions.borrow_mut()[place as usize] = *entry;
-    }
-}
 
 fn nop(user_data: u64) -> SubmissionEntry {
     SubmissionEntry { operation: Operation::Nop as u8, user_data, argument: !user_data, ..Default::default() }
@@ -308,45 +241,5 @@ proptest! {
             completed.extend(std::iter::from_fn(|| memory.reap()).map(|completion| completion.user_data));
         }
         prop_assert!(completed.into_iter().eq(0..submitted));
-    }
-
-    #[test]
-    fn hostile_memory_neither_panics_nor_keeps_the_kernel_busy(
-        steps in prop::collection::vec((any::<u32>(), any::<u32>(), 0..3_u8, any::<[u8; 8]>(), 0..100_u32), 1..200),
-    ) {
-        let (mut ring, memory, mut methods) = (Ring::new(), Memory::new(), Methods::default());
-        for (tail, head, what, bytes, max) in steps {
-            match what {
-                0 => memory.sq_tail.set(tail),
-                1 => memory.cq_head.set(head),
-                _ => {
-                    // Close to what is right, so that it is consumed.
-                    memory.sq_tail.set(memory.sq_head.get().wrapping_add(tail % 70));
-                    memory.cq_head.set(memory.cq_tail.get().wrapping_sub(head % 135));
-                }
-            }
-            let garbage = SubmissionEntry {
-                operation: bytes[0] % 9, flags: bytes[1] / 250, method: u16::from(bytes[2] % 5),
-                handle: u64::from_le_bytes(bytes), user_data: u64::from(tail), ..Default::default()
-            };
-            memory.submissions.borrow_mut().fill(garbage);
-            let (before, reads) = (ring, memory.reads.get());
-            match run(&mut ring, &memory, max, &mut methods) {
-                Ok(consumed) => {
-                    prop_assert!(consumed.submissions <= max.min(SQ_ENTRIES));
-                    prop_assert!(consumed.completions <= CQ_ENTRIES);
-                    prop_assert_eq!(memory.reads.get() - reads, consumed.submissions);
-                }
-                Err(_) => {
-                    prop_assert_eq!(ring, before);
-                    prop_assert_eq!(memory.reads.get(), reads);
-                }
-            }
-            if bytes[7] % 4 == 0 {
-                while let Some(user_data) = methods.later.pop_front() {
-                    prop_assert!(ring.complete_later(&memory, user_data, Completed::Value(0)));
-                }
-            }
-        }
     }
 }

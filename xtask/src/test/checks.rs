@@ -12,7 +12,7 @@ use crate::workspace::{PROGRAM_PACKAGES, Target};
 use crate::{layers, process};
 
 /// Packages whose code and tests run on the host.
-const HOST_PACKAGES: [&str; 11] = [
+const HOST_PACKAGES: [&str; 12] = [
     "tessera-hal",
     "kernel-core",
     "tessera-abi",
@@ -24,6 +24,7 @@ const HOST_PACKAGES: [&str; 11] = [
     "tessera-arch-aarch64",
     "qemu-targets",
     "sim",
+    "tessera-fuzz",
     "xtask",
 ];
 
