@@ -83,18 +83,30 @@ const EDGES: [u64; 14] = [
     u64::MAX,
 ];
 
-fn damage(entries: Vec<Vec<u8>>) -> impl Strategy<Value = Damage> {
+/// A change that moves nothing: what a format finds by offsets stays where it was.
+fn in_place() -> impl Strategy<Value = Damage> {
     let place = any::<Index>;
     let number = prop_oneof![2 => select(&EDGES[..]), 1 => 0..0x1_0000_u64, 1 => any::<u64>()];
     prop_oneof![
-        3 => (place(), 0..8_u32).prop_map(|(place, bit)| Damage::Flip { place, bit }),
-        3 => (place(), any::<u8>()).prop_map(|(place, value)| Damage::Set { place, value }),
-        4 => (place(), select(&[1, 2, 4, 8][..]), number)
-            .prop_map(|(place, size, value)| Damage::Number { place, size, value }),
-        2 => (place(), 1..65_usize).prop_map(|(place, count)| Damage::Remove { place, count }),
-        2 => (place(), prop::collection::vec(any::<u8>(), 1..17))
+        (place(), 0..8_u32).prop_map(|(place, bit)| Damage::Flip { place, bit }),
+        (place(), any::<u8>()).prop_map(|(place, value)| Damage::Set { place, value }),
+        (place(), select(&[1, 2, 4, 8][..]), number).prop_map(|(place, size, value)| Damage::Number {
+            place,
+            size,
+            value
+        }),
+    ]
+}
+
+/// Any change.
+fn damage(entries: Vec<Vec<u8>>) -> impl Strategy<Value = Damage> {
+    let place = any::<Index>;
+    prop_oneof![
+        4 => in_place(),
+        1 => (place(), 1..65_usize).prop_map(|(place, count)| Damage::Remove { place, count }),
+        1 => (place(), prop::collection::vec(any::<u8>(), 1..17))
             .prop_map(|(place, bytes)| Damage::Insert { place, bytes }),
-        2 => (place(), 1..129_usize).prop_map(|(place, count)| Damage::Repeat { place, count }),
+        1 => (place(), 1..129_usize).prop_map(|(place, count)| Damage::Repeat { place, count }),
         1 => place().prop_map(|place| Damage::Truncate { place }),
         1 => (place(), select(entries), place())
             .prop_map(|(place, other, from)| Damage::Continue { place, other, from }),
@@ -141,7 +153,8 @@ impl Damage {
 /// An entry of the corpus with a few changes.
 pub fn damaged(corpus: &[Entry]) -> impl Strategy<Value = Bytes> + use<> {
     let entries: Vec<Vec<u8>> = corpus.iter().map(|entry| entry.bytes.clone()).collect();
-    let changes = prop::collection::vec(damage(entries.clone()), 1..8);
+    let changes =
+        prop_oneof![prop::collection::vec(in_place(), 1..4), prop::collection::vec(damage(entries.clone()), 1..8),];
     (select(entries), changes).prop_map(|(mut bytes, changes)| {
         changes.into_iter().for_each(|change| change.apply(&mut bytes));
         Bytes(bytes)

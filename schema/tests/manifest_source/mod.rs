@@ -4,44 +4,7 @@ use std::collections::BTreeMap;
 use tessera_schema::build::{ManifestSource, build, parse};
 
 /// The source.
-pub const GOOD: &str = r#"
-policy = "eevdf"
-seconds = 5
-binaries = ["tool"]
-[[endpoint]]
-name = "calc"
-interface = 0xf123_4567_89ab_cdef
-[[endpoint]]
-name = "log"
-interface = "Console"
-[[program]]
-name = "heavy"
-binary = "hog"
-weight = 128
-class = "interactive"
-request-us = 500
-affinity = "last"
-arguments = "a b"
-grants = [
-    "console",
-    { name = "process-spawner", most-processes = 8 },
-    { name = "clock", kernel = "timer" },
-    { name = "sums", client-of = "calc", badge = 7 },
-]
-serves = ["log"]
-frames = 1000
-threads = 4
-[[program]]
-name = "hog"
-affinity = "0,2-3"
-count = "2*others"
-[[program]]
-name = "calculator"
-binary = "hog"
-grants = [{ name = "console", client-of = "log" }]
-serves = ["calc"]
-capabilities = 32
-"#;
+pub const GOOD: &str = include_str!("../corpus/manifest/every-key.toml");
 
 /// Program files, one of which nobody needs.
 pub fn binaries() -> BTreeMap<String, Vec<u8>> {
