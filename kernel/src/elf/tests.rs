@@ -1,5 +1,7 @@
 //! Builds small ELF files field by field and breaks one field at a time.
 
+mod bytes;
+
 use super::*;
 use alloc::vec::Vec;
 
