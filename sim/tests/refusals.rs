@@ -2,10 +2,7 @@
 
 mod common;
 
-use proptest::prelude::*;
 use sim::workload::{Options, read};
-use std::fs;
-use std::path::Path;
 
 fn refusal(text: &str) -> String {
     read(text.as_bytes(), &Options::default()).expect_err("this is no workload").to_string()
@@ -229,102 +226,5 @@ fn memory_events_are_left_out_on_demand() {
     for inside in ["\"mem\": 5", "\"phases\": {\"p\": {\"iorun\": 5}}"] {
         let error = read(task(inside).as_bytes(), &options).expect_err("nothing to do").to_string();
         assert!(error.contains("nothing is left of it without memory and I/O events"), "{error}");
-    }
-}
-
-/// Bytes that look like a workload more often than random ones do.
-fn scraps() -> impl Strategy<Value = Vec<u8>> {
-    const WORDS: &[&str] = &[
-        "{",
-        "}",
-        "[",
-        "]",
-        ":",
-        ",",
-        "\"",
-        "//",
-        "/*",
-        "*/",
-        "\\u12",
-        "-1",
-        "0",
-        "1e9",
-        "99999999999999999999",
-        "true",
-        "null",
-        "\"global\"",
-        "\"tasks\"",
-        "\"t\"",
-        "\"phases\"",
-        "\"run\"",
-        "\"sleep\"",
-        "\"timer\"",
-        "\"lock\"",
-        "\"suspend\"",
-        "\"loop\"",
-        "\"cpus\"",
-        "\"tessera\"",
-        "\"weight\"",
-        "\"changes\"",
-        "\"duration\"",
-        "\"fork\"",
-        " ",
-        "\n",
-    ];
-    let word = prop_oneof![
-        4 => prop::sample::select(WORDS).prop_map(|word| word.as_bytes().to_vec()),
-        1 => prop::collection::vec(any::<u8>(), 0..4),
-    ];
-    prop::collection::vec(word, 0..60).prop_map(|words| words.concat())
-}
-
-/// Every file of the corpus and of the workloads.
-fn corpus() -> Vec<Vec<u8>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut files: Vec<_> = ["tests/corpus", "workloads"]
-        .iter()
-        .flat_map(|folder| fs::read_dir(root.join(folder)).expect("a folder"))
-        .map(|entry| entry.expect("an entry").path())
-        .collect();
-    files.sort();
-    files.iter().map(|path| fs::read(path).expect("a file")).collect()
-}
-
-#[test]
-fn the_corpus_is_read_or_refused() {
-    let files = corpus();
-    assert!(files.len() > 15, "{} files", files.len());
-    for bytes in files {
-        let _ = read(&bytes, &Options::default());
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
-
-    #[test]
-    fn no_bytes_make_the_reader_panic(bytes in prop_oneof![scraps(), prop::collection::vec(any::<u8>(), 0..200)]) {
-        let _ = read(&bytes, &Options::default());
-    }
-
-    #[test]
-    fn no_damage_to_a_workload_makes_the_reader_panic(
-        file in any::<prop::sample::Index>(),
-        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0_u8..3), 1..6),
-    ) {
-        let files = corpus();
-        let mut bytes = file.get(&files).clone();
-        for (place, byte, how) in damage {
-            if bytes.is_empty() {
-                break;
-            }
-            let place = place.index(bytes.len());
-            match how {
-                0 => bytes[place] = byte,
-                1 => { bytes.remove(place); }
-                _ => bytes.insert(place, byte),
-            }
-        }
-        let _ = read(&bytes, &Options::default());
     }
 }
