@@ -274,7 +274,7 @@ fn the_corpus_has_every_operation_and_every_refusal() {
 }
 
 proptest! {
-    #![proptest_config(config(2_000))]
+    #![proptest_config(config(4_000))]
 
     #[test]
     fn any_bytes_are_consumed_once_or_refused_by_type(bytes in any_bytes(&CORPUS, 400)) {

@@ -98,7 +98,7 @@ fn what_the_builder_made_is_read_and_what_it_cannot_make_is_refused() {
 }
 
 proptest! {
-    #![proptest_config(config(8_000))]
+    #![proptest_config(config(6_000))]
 
     #[test]
     fn any_bytes_are_a_manifest_that_keeps_its_promises_or_are_refused_with_a_place(

@@ -80,7 +80,7 @@ fn the_corpus_is_read_or_refused() {
 }
 
 proptest! {
-    #![proptest_config(config(4_000))]
+    #![proptest_config(config(6_000))]
 
     #[test]
     fn any_bytes_are_a_workload_or_are_refused_with_a_place(

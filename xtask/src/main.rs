@@ -48,7 +48,7 @@ enum Task {
     Run(run::Arguments),
     /// Write a target's initrd into a file, for `capnp decode schema/manifest.capnp Manifest` and `run --initrd`
     Initrd(initrd::Arguments),
-    /// Run targets many times at several sizes
+    /// Run targets many times at several sizes, or byte-driven tests with many more cases
     Soak(soak::Arguments),
     /// Check everything: format, lints, documents, layers, tests on the host and in QEMU
     Test {

@@ -1,20 +1,24 @@
-//! `cargo xtask soak`: every target again and again, at several sizes, to find what fails once in a while.
+//! `cargo xtask soak`: every target again and again, at several sizes, to find what fails once in a while; and
+//! `cargo xtask soak fuzz`, the byte-driven properties with more cases.
 
 use std::time::SystemTime;
 
 use anyhow::{Result, bail};
-use clap::Args;
+use clap::{Args, Subcommand};
 use qemu_targets::qemu::Accelerator;
 use qemu_targets::target;
 
 use crate::boot::{Apic, Architecture, Gic, Policy, Switches};
 use crate::setup;
-use crate::test::{self, Kernels, targets};
+use crate::test::{self, Kernels, fuzz, targets};
 use crate::trial::{self, Trial};
 
 /// What to repeat.
 #[derive(Args, Clone, Debug)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct Arguments {
+    #[command(subcommand)]
+    instead: Option<Instead>,
     /// The targets; all of them if none is named
     targets: Vec<String>,
     /// How often
@@ -44,10 +48,27 @@ pub struct Arguments {
     /// QEMU's CPU model (with one architecture)
     #[arg(long, value_name = "MODEL", requires = "arch")]
     cpu_model: Option<String>,
-    /// Everything: both architectures, all controllers, policies, entry levels and CPU models at all sizes
+    /// Everything: both architectures, all controllers, policies, entry levels and CPU models at all sizes; without
+    /// targets also the HAL suite, bad boot input and `soak fuzz`
     #[arg(long, conflicts_with_all = ["arch", "gic", "apic", "policy", "virtualization", "cpu_model"])]
     full: bool,
 }
+
+/// What is repeated instead of targets.
+#[derive(Subcommand, Clone, Debug)]
+enum Instead {
+    /// Give random and damaged bytes to what reads rings, manifests, ELF files, workloads and to capability tables
+    Fuzz {
+        /// What to give them to; everything if nothing is named
+        inputs: Vec<fuzz::Input>,
+        /// How many times the cases of `cargo xtask test`; 200 take about ten minutes on two CPUs
+        #[arg(long, default_value_t = FUZZ_RUNS, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        runs: u32,
+    },
+}
+
+/// How many times the cases of a test, unless a number is given.
+const FUZZ_RUNS: u32 = 200;
 
 /// CPU models that differ in what the kernel uses of them.
 const MODELS: [(Architecture, &[Option<&str>]); 2] = [
@@ -57,6 +78,13 @@ const MODELS: [(Architecture, &[Option<&str>]); 2] = [
 
 /// Runs everything; a failure is printed at once and counted, the rest goes on.
 pub fn run(arguments: &Arguments) -> Result<()> {
+    if let Some(Instead::Fuzz { inputs, runs }) = &arguments.instead {
+        let summary = test::fuzz(setup::ensure()?, inputs, *runs);
+        return conclude(summary.passed as u32, summary.failed as u32);
+    }
+    if arguments.targets.iter().any(|name| name == "fuzz") {
+        bail!("fuzz is no target and stands alone: `cargo xtask soak fuzz`");
+    }
     let names: Vec<String> = if arguments.targets.is_empty() {
         target::names().map(str::to_owned).collect()
     } else {
@@ -66,11 +94,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut seeds = Seeds::new(arguments.seed);
     let machines = machines(arguments);
     machines.iter().try_for_each(Switches::check)?;
-    let kernels = Kernels::new(setup::ensure()?);
+    let toolchain = setup::ensure()?;
+    let kernels = Kernels::new(toolchain);
     let (mut good, mut bad) = (0_u32, 0_u32);
     if arguments.full && arguments.targets.is_empty() {
-        let summary = test::once(&kernels);
-        (good, bad) = (summary.passed as u32, summary.failed as u32);
+        for summary in [test::fuzz(toolchain, &[], FUZZ_RUNS), test::once(&kernels)] {
+            (good, bad) = (good + summary.passed as u32, bad + summary.failed as u32);
+        }
     }
     for (name, target) in names.iter().zip(&targets) {
         for switches in machines.iter().filter(|machine| machine.cpus.is_some_and(|cpus| cpus >= target.least_cpus)) {
@@ -94,6 +124,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             bad += failures;
         }
     }
+    conclude(good, bad)
+}
+
+fn conclude(good: u32, bad: u32) -> Result<()> {
     println!("{good} passed, {bad} failed");
     if bad > 0 { bail!("{bad} runs failed") } else { Ok(()) }
 }
@@ -189,6 +223,23 @@ mod tests {
 
     fn parse(words: &[&str]) -> Vec<Switches> {
         machines(&Command::parse_from([&["soak"], words].concat()).arguments)
+    }
+
+    #[test]
+    fn fuzzing_stands_alone_and_takes_no_machine() {
+        let parse =
+            |words: &[&str]| Command::try_parse_from([&["soak"], words].concat()).map(|it| it.arguments.instead);
+        assert!(matches!(parse(&["fuzz"]), Ok(Some(Instead::Fuzz { runs: FUZZ_RUNS, .. }))));
+        assert!(matches!(parse(&["fuzz", "ring", "--runs", "3"]), Ok(Some(Instead::Fuzz { runs: 3, .. }))));
+        for wrong in [&["fuzz", "--cpus", "2"][..], &["fuzz", "smoke"], &["fuzz", "--runs", "0"]] {
+            assert!(parse(wrong).is_err(), "{wrong:?}");
+        }
+        for wrong in [&["--full", "fuzz"], &["smoke", "fuzz"]] {
+            let arguments = Command::parse_from([&["soak"][..], wrong].concat()).arguments;
+            let error = run(&arguments).unwrap_err().to_string();
+            assert!(error.starts_with("fuzz is no target and stands alone"), "{error}");
+        }
+        assert!(target::names().all(|name| name != "fuzz"), "a target of this name could not be soaked");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod boots;
 mod checks;
 mod encoded;
+pub mod fuzz;
 mod hostile;
 mod kernels;
 mod linked;
@@ -42,6 +43,11 @@ pub fn run(only: &[String]) -> Result<()> {
 /// Boots once what `run` leaves to code that is tested on the host: the HAL suite on every machine, and all bad input.
 pub fn once(kernels: &Kernels) -> runner::Summary {
     runner::run(boots::full(kernels))
+}
+
+/// Tries byte-driven properties: all that there are if `inputs` is empty, with `runs` times the cases of [`run`].
+pub fn fuzz(toolchain: Toolchain, inputs: &[fuzz::Input], runs: u32) -> runner::Summary {
+    runner::run(vec![fuzz::phase(toolchain, inputs, runs)])
 }
 
 fn phases(toolchain: Toolchain) -> Vec<runner::Phase> {

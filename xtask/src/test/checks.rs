@@ -136,7 +136,7 @@ fn cargo_step(name: &str, toolchain: Toolchain, arguments: &[&str], environment:
 }
 
 /// A run of tests that says how many there were; none at all is a failure, because then the selection is wrong.
-fn test_step(name: &str, toolchain: Toolchain, arguments: &[&str], environment: &[(&str, &str)]) -> Step {
+pub fn test_step(name: &str, toolchain: Toolchain, arguments: &[&str], environment: &[(&str, &str)]) -> Step {
     let mut command: Command = toolchain.cargo();
     command.args(["test", "--no-fail-fast"]).args(arguments).envs(environment.iter().copied());
     Step::with_remark(name, move || {

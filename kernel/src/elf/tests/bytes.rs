@@ -123,7 +123,7 @@ fn the_corpus_is_accepted_or_refused_as_its_names_say() {
 }
 
 proptest! {
-    #![proptest_config(config(8_000))]
+    #![proptest_config(config(6_000))]
 
     #[test]
     fn any_bytes_are_an_image_that_keeps_its_promises_or_are_refused_by_type(bytes in any_bytes(&CORPUS, 1_024)) {
