@@ -51,8 +51,3 @@ pub use vtime::{Weight, WeightError};
 
 pub use crate::sync::ThreadState;
 pub use crate::timer::{TimerError, TimerId, TimerPayload};
-
-/// Compiles and runs the example of the README.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-pub struct Readme;
