@@ -61,7 +61,7 @@ enum Instead {
     Fuzz {
         /// What to give them to; everything if nothing is named
         inputs: Vec<fuzz::Input>,
-        /// How many times the cases of `cargo xtask test`; 200 take about ten minutes on two CPUs
+        /// How many times the cases of `cargo xtask test`; 200 take more than eight minutes on two CPUs
         #[arg(long, default_value_t = FUZZ_RUNS, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         runs: u32,
     },
