@@ -28,6 +28,8 @@ bitflags::bitflags! {
         const CLEANUP = 1 << 5;
         /// The clockevent fired while the kernel was running. A CPU posts it to itself.
         const TIMER = 1 << 6;
+        /// Even out the load now: a thread was taken from this CPU, and another one waits in its place.
+        const BALANCE = 1 << 7;
     }
 }
 

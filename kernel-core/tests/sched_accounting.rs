@@ -63,7 +63,7 @@ fn a_wait_is_counted_while_it_lasts_and_a_move_to_another_queue_does_not_end_it(
         let request = Some(ms(100));
         driver.spawn(kernel_core::sched::Attributes { request, ..on(&[index], 10_000) }, Program::Hog);
     }
-    driver.run(ms(200));
+    driver.run(ms(1));
     let waiter = driver.spawn(on(&[0], 1), Program::Hog);
     let snapshot = |driver: &Driver| driver.dispatcher.snapshot(waiter).expect("it lives");
     driver.run(ms(30));

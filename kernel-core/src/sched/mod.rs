@@ -21,6 +21,7 @@ pub mod account;
 mod balance;
 pub mod dispatcher;
 pub mod entity;
+mod hotplug;
 pub mod invariants;
 pub mod local;
 mod mean;
@@ -32,6 +33,7 @@ mod queue;
 pub mod record;
 pub mod release;
 mod run_tree;
+mod search;
 mod summary;
 pub mod vtime;
 

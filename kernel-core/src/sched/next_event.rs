@@ -4,7 +4,7 @@
 //! points that stood then: its *set* of reasons is every point that had come. A fire counts as periodic only if a grid
 //! point was armed and due; so ticks that are suppressed can be counted, not guessed.
 
-use tessera_hal::Instant;
+use tessera_hal::{CpuId, Duration, Instant};
 
 bitflags::bitflags! {
     /// Why a clockevent fired.
@@ -89,6 +89,30 @@ impl Sources {
     }
 }
 
+/// The first point of a CPU's grid after `now`: one in each period, anywhere in it. The place differs from CPU to CPU and
+/// from period to period, as if drawn by lot, so that CPUs do not ask for the same locks at the same moment, and so that
+/// a CPU that looks at others does not see the same moment of a pattern of slices again and again: who runs at each
+/// multiple of 10 ms, and waits between them, would never be seen to wait.
+pub fn grid_point_after(now: Instant, cpu: CpuId, period: Duration) -> Instant {
+    let (now, period) = (now.as_nanos(), period.as_nanos());
+    let point_in = |index: u64| {
+        let lot = mixed(index ^ (cpu.index() as u64) << 48);
+        let place = (u128::from(lot) * u128::from(period)) >> u64::BITS;
+        index.saturating_mul(period).saturating_add(place as u64)
+    };
+    let this = now / period;
+    let point = Some(point_in(this)).filter(|&point| now < point);
+    Instant::from_nanos(point.unwrap_or_else(|| point_in(this + 1)))
+}
+
+/// The number with all its bits mixed: what SplitMix64 answers there (Steele, Lea and Flood, OOPSLA 2014).
+fn mixed(number: u64) -> u64 {
+    let number = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ number >> 31
+}
+
 /// How often the clockevent fired, by set of reasons. The empty set counts fires that came for nothing: late ones
 /// after a disarm, and those that the clockevent's longest distance cut short.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -169,5 +193,38 @@ mod tests {
     fn a_fire_at_a_grid_point_that_was_not_armed_is_not_periodic() {
         let sources = Sources { slice_end: at(10_000_000), ..Sources::NONE };
         assert_eq!(sources.due(Instant::from_nanos(10_000_000)), Reasons::SLICE);
+    }
+
+    #[test]
+    fn a_grid_has_one_point_in_each_period_and_it_is_strictly_later() {
+        let period = Duration::from_millis(10);
+        for cpu in [0, 1, 4_095] {
+            let mut now = Instant::ORIGIN;
+            for index in 0..1_000 {
+                now = grid_point_after(now, CpuId::new(cpu), period);
+                assert_eq!(now.as_nanos() / period.as_nanos(), index, "CPU {cpu}");
+                let before = Instant::from_nanos(now.as_nanos() - 1);
+                assert_eq!(grid_point_after(before, CpuId::new(cpu), period), now);
+            }
+        }
+        let end = Instant::from_nanos(u64::MAX);
+        assert_eq!(grid_point_after(end, CpuId::BOOT, period), end);
+    }
+
+    #[test]
+    fn grid_points_come_anywhere_in_their_periods_and_differ_between_cpus() {
+        let period = Duration::from_millis(10);
+        let place = |cpu: u16, index: u64| {
+            let point = grid_point_after(Instant::from_nanos(index * period.as_nanos()), CpuId::new(cpu), period);
+            point.as_nanos() % period.as_nanos() / 1_000_000
+        };
+        let mut counts = [0; 10];
+        let mut together = 0;
+        for index in 0..10_000 {
+            counts[place(0, index) as usize] += 1;
+            together += u32::from(place(0, index) == place(1, index));
+        }
+        assert!(counts.iter().all(|count| (800..1_200).contains(count)), "{counts:?}");
+        assert!((800..1_200).contains(&together), "{together} of 10,000 within the same millisecond");
     }
 }

@@ -8,7 +8,7 @@ use super::account::Ledger;
 use super::entity::{Entity, increment, raise};
 use super::mean::WeightedMean;
 use super::next_event::{Fires, Sources};
-use super::pace::{Pace, Shift, lag_after_move};
+use super::pace::{Pace, Shift, Standing, lag_after_move};
 use super::placement::{EndedDebt, joining_time};
 use super::policy::{Claim, Policy};
 use super::release::ReleaseQueue;
@@ -77,6 +77,8 @@ pub(super) struct RunQueue {
     /// When it was last seen to have no members.
     pub empty_at: Option<Instant>,
     pub current: Option<Current>,
+    /// Dispatches until it was last asked whether its current thread was alone.
+    pub dispatches_before: u64,
     /// Who ran last; a dispatch of another one is a switch.
     pub last_dispatched: Option<Slot>,
     /// Somebody who waits is due before the current thread.
@@ -117,6 +119,7 @@ impl RunQueue {
             shift: Shift::default(),
             empty_at: None,
             current: None,
+            dispatches_before: 0,
             last_dispatched: None,
             resched: false,
             unannounced: 0,
@@ -232,6 +235,20 @@ impl RunQueue {
         self.shift.pace(self.mean.virtual_time())
     }
 
+    /// How it compares with other queues.
+    pub(super) fn standing(&self) -> Standing {
+        let weights = self.mean.weights();
+        let members = self.tree.len() as u64 + u64::from(self.current.is_some());
+        let average = u16::try_from(weights / members.max(1)).ok().and_then(|average| Weight::new(average).ok());
+        Standing { pace: self.pace(), weights, average: average.unwrap_or(Weight::REFERENCE) }
+    }
+
+    /// Whether the current thread has had the CPU for itself since this was last asked.
+    pub(super) fn was_alone(&mut self) -> bool {
+        let dispatches = self.counters.dispatches;
+        core::mem::replace(&mut self.dispatches_before, dispatches) == dispatches && self.tree.is_empty()
+    }
+
     /// The queue goes on from `pace` on the clock that all share.
     pub(super) fn set_pace(&mut self, pace: Pace) {
         self.shift = Shift::between(self.mean.virtual_time(), pace);
@@ -253,7 +270,7 @@ impl RunQueue {
             self.set_pace(place);
             return VirtualSpan::ZERO;
         }
-        lag_after_move(lag, place, self.pace(), entity.weight.get(), self.mean.weights(), base)
+        lag_after_move(lag, place, entity.weight.get(), &self.standing(), base)
     }
 
     /// An entity that the caller has claimed joins and waits. Since when is the caller's to set: a move ends no wait.

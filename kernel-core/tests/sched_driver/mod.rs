@@ -66,8 +66,10 @@ pub struct Driver {
     pub machine: FakeMachine,
     pub dispatcher: Dispatcher<FakeMachine>,
     pub running: Vec<Option<ThreadId>>,
-    /// Who was dispatched on each CPU, in order.
+    /// Who was dispatched on each CPU, in order: put there, or left there for another request.
     pub log: Vec<(CpuId, ThreadId)>,
+    /// How many that were on each CPU.
+    dispatches: Vec<u64>,
     threads: BTreeMap<ThreadId, Thread>,
     /// Check the invariants after every step.
     pub checked: bool,
@@ -87,6 +89,7 @@ impl Driver {
             dispatcher,
             running: vec![None; cpus],
             log: Vec::new(),
+            dispatches: vec![0; cpus],
             threads: BTreeMap::new(),
             checked: true,
             started: vec![false; cpus],
@@ -113,7 +116,10 @@ impl Driver {
         let ran = self.running[on.index()];
         self.running[on.index()] = match next {
             Next::Run(thread) => {
-                self.log.push((on, thread));
+                let dispatches = self.dispatcher.glance(on).expect("it exists").dispatches;
+                if core::mem::replace(&mut self.dispatches[on.index()], dispatches) != dispatches {
+                    self.log.push((on, thread));
+                }
                 Some(thread)
             }
             Next::Idle => None,

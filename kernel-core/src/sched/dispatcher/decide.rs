@@ -1,12 +1,13 @@
 //! The decisions that a CPU makes for itself. All end in `settle`, which finds the next thread, publishes what others
 //! may read and programs the clockevent.
 
-use super::super::balance::{CANDIDATES, Search};
+use super::super::balance::Occasion;
 use super::super::entity::ThreadId;
 use super::super::next_event::Reasons;
 use super::super::queue::{Notice, PutBack};
 use super::super::record::Arrival;
 use super::super::run_tree::stealable;
+use super::super::search::{CANDIDATES, Search};
 use super::{Dispatcher, Guard, Next};
 use crate::slab::Slot;
 use crate::sync::{Blocking, ThreadState, WakeClaim};
@@ -119,15 +120,23 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             queue.programmed = None;
         }
         queue = self.fire_timers(queue, now, expired);
+        let mut moved = None;
         if reasons.contains(Reasons::GRID) {
             queue.armed.grid = None;
             queue.search_again = false;
-            queue = self.balance(queue);
+            (queue, moved) = self.balance(queue, Occasion::Grid);
+        } else if requests.contains(Requests::BALANCE) {
+            (queue, moved) = self.balance(queue, Occasion::Asked);
         }
         // The queue was unlocked in between, and what was called took its time.
         let now = self.hal.now();
         queue.bring_up_to_date(&self.threads, now);
-        self.conclude(queue, now)
+        let cpu = queue.cpu;
+        let next = self.conclude(queue, now);
+        if let Some(moved) = moved {
+            self.exchange(cpu, next, &moved);
+        }
+        next
     }
 
     /// Decides again, after something was queued here or an attribute of the current thread has changed.

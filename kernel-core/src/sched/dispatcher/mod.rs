@@ -27,7 +27,7 @@ pub use position::{MOST_AHEAD, Position};
 pub use report::{CpuSnapshot, Snapshot};
 
 use super::entity::{Attributes, Entity, ThreadId};
-use super::next_event::Sources;
+use super::next_event::{Sources, grid_point_after};
 use super::policy::{Policy, class_request};
 use super::queue::RunQueue;
 use super::record::Recorder;
@@ -372,7 +372,8 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
             release: queue.release.next_refill(),
             timer: queue.timers.next_deadline(&self.timers),
             // A point that has come stands until its fire was served: a decision in between must not skip its jobs.
-            grid: needs_grid.then(|| queue.armed.grid.unwrap_or_else(|| now.next_multiple_of(self.config.grid))),
+            grid: needs_grid
+                .then(|| queue.armed.grid.unwrap_or_else(|| grid_point_after(now, queue.cpu, self.config.grid))),
             ..Sources::NONE
         };
         let first = queue.armed.first();

@@ -133,6 +133,7 @@ impl<H: SchedHal, const WORDS: usize> Dispatcher<H, WORDS> {
         .union(Requests::REARM)
         .union(Requests::CHARGE_AND_STOP)
         .union(Requests::DRAIN_WAKES)
+        .union(Requests::BALANCE)
         .union(Requests::TIMER);
 }
 
