@@ -58,14 +58,6 @@ impl Instant {
     pub const fn saturating_sub(self, length: Duration) -> Self {
         Self(self.0.saturating_sub(length.0))
     }
-
-    /// The first multiple of `period` (from the origin) that is strictly after `self`; saturates at the end of time.
-    ///
-    /// A zero period is treated as one nanosecond.
-    pub const fn next_multiple_of(self, period: Duration) -> Self {
-        let period = if period.0 == 0 { 1 } else { period.0 };
-        Self((self.0 / period).saturating_add(1).saturating_mul(period))
-    }
 }
 
 impl Duration {
@@ -160,13 +152,5 @@ mod tests {
         assert_eq!(Instant::ORIGIN.saturating_duration_since(end), Duration::ZERO);
         assert_eq!(Instant::ORIGIN.checked_duration_since(end), None);
         assert_eq!(Duration::from_secs(u64::MAX).as_nanos(), u64::MAX);
-    }
-
-    #[test]
-    fn the_next_grid_point_is_strictly_later() {
-        let period = Duration::from_millis(10);
-        assert_eq!(Instant::ORIGIN.next_multiple_of(period).as_nanos(), 10_000_000);
-        assert_eq!(Instant::from_nanos(10_000_000).next_multiple_of(period).as_nanos(), 20_000_000);
-        assert_eq!(Instant::from_nanos(u64::MAX).next_multiple_of(period).as_nanos(), u64::MAX);
     }
 }
