@@ -171,6 +171,19 @@ fn one_that_is_alone_claims_no_more_than_twenty_requests_of_those_where_it_may_r
 }
 
 #[test]
+fn an_empty_queue_goes_on_where_a_thread_was_that_is_moved_to_it() {
+    let scene = Scene::new(&[&[on(&[0], 64)], &[]]);
+    scene.set_pace(1, at(5_000_000));
+    scene.decide(1, |dispatcher| {
+        let slot = dispatcher.lock(cpu(0)).current.unwrap().slot;
+        let (entity, mut queue) = (&dispatcher.threads[slot], dispatcher.lock(cpu(1)));
+        entity.place.set(at(900_000_000));
+        assert_eq!(queue.lag_of_moved(entity, dispatcher.config().base_request), VirtualSpan::ZERO);
+        assert_eq!(queue.pace(), at(900_000_000));
+    });
+}
+
+#[test]
 fn a_newcomer_says_nothing_of_where_a_queue_is_that_was_empty_for_more_than_a_grid_period() {
     for (empty_ms, is_known) in [(5, true), (25, false)] {
         let machine = FakeMachine::new(2);
