@@ -31,6 +31,7 @@ pub mod limits;
 pub mod park;
 pub mod ring;
 pub mod sched;
+mod scramble;
 pub mod slab;
 pub mod sync;
 pub mod timer;

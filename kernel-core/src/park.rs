@@ -8,6 +8,7 @@
 //! waiter of the bucket at most once. Nothing is woken here: whoever is to be woken is given out, and the kernel wakes
 //! it when it has let go of the lock.
 
+use crate::scramble::scramble;
 use alloc::collections::VecDeque;
 use core::fmt;
 use tessera_abi::limits::PARKS;
@@ -47,14 +48,6 @@ pub const fn bucket_of(key: ParkKey, seed: u64) -> usize {
         ParkKey::Shared { object, offset } => (2, object, offset),
     };
     (scramble(scramble(scramble(seed ^ kind) ^ owner) ^ place) % BUCKETS as u64) as usize
-}
-
-/// The finaliser of SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
-const fn scramble(value: u64) -> u64 {
-    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
 }
 
 /// The bucket is full, or there is no memory for another waiter.

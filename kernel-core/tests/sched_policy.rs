@@ -321,8 +321,8 @@ fn a_busy_cpu_evens_out_load_with_a_far_queue_even_if_a_near_one_has_nothing_for
 
 #[test]
 fn an_idle_cpu_comes_for_the_most_delayed_thread() {
-    // One grid point, at which queues publish how late their threads are, and too few for a busy CPU to take one.
-    let mut driver = Driver::with(FakeMachine::new(4), Config { grid: ms(30), ..Config::new(4) });
+    // No grid point at which a busy CPU would take one.
+    let mut driver = Driver::with(FakeMachine::new(4), Config { grid: Duration::from_secs(1), ..Config::new(4) });
     driver.checked = false;
     let keeps = driver.spawn(on(&[3], 64), Program::Job(ms(31)));
     for index in [0, 1, 2] {
@@ -335,7 +335,12 @@ fn an_idle_cpu_comes_for_the_most_delayed_thread() {
         waiters.push(driver.spawn(with_request(on(&[index, 3], 64), ms(100)), Program::Hog));
         driver.run(ms(5));
     }
-    driver.run(ms(16));
+    driver.run(ms(14));
+    // A decision publishes how late those are who wait.
+    for index in [0, 1, 2] {
+        driver.decide(cpu(index), |dispatcher| dispatcher.reconsider());
+    }
+    driver.run(ms(2));
     assert!(driver.dispatcher.snapshot(keeps).is_err(), "the job has ended");
     assert_eq!(driver.running[3], Some(waiters[0]));
 }

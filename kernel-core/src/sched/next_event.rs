@@ -4,6 +4,7 @@
 //! points that stood then: its *set* of reasons is every point that had come. A fire counts as periodic only if a grid
 //! point was armed and due; so ticks that are suppressed can be counted, not guessed.
 
+use crate::scramble::scramble;
 use tessera_hal::{CpuId, Duration, Instant};
 
 bitflags::bitflags! {
@@ -96,21 +97,13 @@ impl Sources {
 pub fn grid_point_after(now: Instant, cpu: CpuId, period: Duration) -> Instant {
     let (now, period) = (now.as_nanos(), period.as_nanos());
     let point_in = |index: u64| {
-        let lot = mixed(index ^ (cpu.index() as u64) << 48);
+        let lot = scramble(index ^ (cpu.index() as u64) << 48);
         let place = (u128::from(lot) * u128::from(period)) >> u64::BITS;
         index.saturating_mul(period).saturating_add(place as u64)
     };
     let this = now / period;
     let point = Some(point_in(this)).filter(|&point| now < point);
     Instant::from_nanos(point.unwrap_or_else(|| point_in(this + 1)))
-}
-
-/// The number with all its bits mixed: what SplitMix64 answers there (Steele, Lea and Flood, OOPSLA 2014).
-fn mixed(number: u64) -> u64 {
-    let number = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ number >> 31
 }
 
 /// How often the clockevent fired, by set of reasons. The empty set counts fires that came for nothing: late ones
