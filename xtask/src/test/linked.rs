@@ -16,7 +16,7 @@ use crate::build;
 use crate::toolchain::Toolchain;
 
 /// The scheduler, and what it stands on.
-const SCHEDULER: [&str; 5] = ["sched", "slab", "sync", "timer", "tree"];
+const SCHEDULER: [&str; 6] = ["sched", "scramble", "slab", "sync", "timer", "tree"];
 /// How the path of everything in the decision core begins.
 const CRATE: &str = "kernel_core::";
 
