@@ -259,7 +259,9 @@ fn affinity_is_obeyed_at_once_in_every_state() {
 #[test]
 fn a_receiver_of_a_handoff_gets_the_rest_of_the_slice_and_not_a_new_one() {
     for policy in POLICIES {
-        let mut driver = Driver::new(1, policy);
+        // No grid point comes before the slices end.
+        let config = Config { policy, grid: secs(1), ..Config::new(1) };
+        let mut driver = Driver::with(FakeMachine::new(1), config);
         let waiter = driver.spawn(on(&[0], 64), Program::Hog);
         let caller = driver.spawn(on(&[0], 64), Program::Hog);
         let server = driver.spawn(on(&[0], 64), Program::Sleeper { run: us(1), sleep: secs(100) });
@@ -279,10 +281,6 @@ fn a_receiver_of_a_handoff_gets_the_rest_of_the_slice_and_not_a_new_one() {
         assert_eq!(driver.dispatcher.snapshot(caller).expect("it lives").state, ThreadState::Blocked);
         // Counterfactual: one that is woken while its waker blocks waits for its turn.
         let woken = driver.spawn(on(&[0], 64), Program::Sleeper { run: us(1), sleep: secs(100) });
-        // In the middle of a slice, with no grid point near.
-        while driver.machine.armed(cpu(0)).is_none_or(|at| !(1..6_000_000).contains(&(at.as_nanos() % 10_000_000))) {
-            driver.run(us(100));
-        }
         let before = driver.machine.armed(cpu(0));
         driver.decide(cpu(0), |dispatcher| {
             let _ = dispatcher.wake(woken);

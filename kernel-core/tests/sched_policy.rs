@@ -218,7 +218,9 @@ fn a_handoff_does_not_go_before_somebody_who_preempts_the_caller() {
 #[test]
 fn a_receiver_of_a_handoff_cannot_renew_the_slice_by_changing_itself() {
     for policy in POLICIES {
-        let mut driver = Driver::new(1, policy);
+        // No grid point comes before the slice ends.
+        let config = Config { policy, grid: Duration::from_secs(1), ..Config::new(1) };
+        let mut driver = Driver::with(FakeMachine::new(1), config);
         let server = blocked(&driver, with_request(on(&[0], 64), ms(9)));
         let caller = driver.spawn(with_request(on(&[0], 64), ms(9)), Program::Hog);
         driver.run(ms(10));
