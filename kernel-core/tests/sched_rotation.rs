@@ -99,11 +99,11 @@ fn migration_bound(cpus: usize, length: Duration) -> u64 {
     cpus as u64 * (length.as_nanos() / 10_000_000)
 }
 
-/// What the documents promise among equal weights: those on the same CPU and those who catch up go first, and where threads
-/// move, once more those on the CPU that one is moved to, since a move ends no wait.
+/// What the documents promise among equal weights. Those who divide among the CPUs do not move, so only those on the same CPU go
+/// first. Others move, which ends no wait: those on two CPUs may go first, and those who catch up.
 fn wait_bound(threads: usize, cpus: usize, longest_request: Duration) -> Duration {
-    let queues = if threads.is_multiple_of(cpus) { 1 } else { 2 };
-    longest_request.saturating_mul(queues * (threads.div_ceil(cpus) as u64 + CATCH_UP))
+    let round = threads.div_ceil(cpus) as u64;
+    longest_request.saturating_mul(if threads.is_multiple_of(cpus) { round } else { 2 * round + CATCH_UP })
 }
 
 const SECOND: Duration = Duration::from_secs(1);
